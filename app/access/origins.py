@@ -1,0 +1,83 @@
+"""Keeps a server without a key safe from web pages and open proxies.
+
+Without a key anyone who reaches the port may publish, and a browser on the same machine reaches it for every page
+that is open in it. Two rules stand against that:
+
+- Only requests for localhost that no proxy forwarded are served. A page whose name was rebound to 127.0.0.1 asks for
+  its own name, and a proxy that was opened to the world says so in its headers. `BIDE_INSECURE=1` lifts this rule.
+- What changes something (POST, DELETE, an upgrade) is refused to pages of other origins than the request's own and
+  those of `BIDE_CORS_ORIGINS`, and to requests that the browser itself calls cross-site. This rule always holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, request
+
+from ..config import Settings
+from ..errors import ForeignHost, ForeignOrigin
+
+LOCAL_NAMES = frozenset(["localhost", "127.0.0.1", "[::1]"])
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Check every request to the app before anything else sees it."""
+
+    def check() -> None:
+        environ = request.environ
+        if not settings.insecure:
+            check_host(environ)
+        if environ["REQUEST_METHOD"] in ("POST", "DELETE") or "HTTP_UPGRADE" in environ:
+            check_origin(environ, settings.cors_origins)
+
+    app.before_request(check)
+
+
+def check_host(environ: dict[str, Any]) -> None:
+    """Refuse a request for another name than localhost, or one that a proxy forwarded. Raises ForeignHost."""
+    host: str = environ.get("HTTP_HOST", "")
+    name, port = split_host(host)
+    if name.lower() not in LOCAL_NAMES or not (port == "" or (port.isascii() and port.isdigit())):
+        raise ForeignHost(
+            f"Without a key only localhost, 127.0.0.1 and [::1] are served, not {host[:200]!r}: "
+            "set BIDE_INSECURE=1 to let anyone who reaches this server publish and read"
+        )
+    for name in environ:
+        if name.startswith(("HTTP_X_FORWARDED_", "HTTP_FORWARDED")):
+            raise ForeignHost(
+                f"Without a key requests that a proxy forwarded ({name[5:].replace('_', '-').title()}) are not "
+                "served: set BIDE_INSECURE=1 to let anyone who reaches the proxy publish and read"
+            )
+
+
+def check_origin(environ: dict[str, Any], listed: frozenset[str]) -> None:
+    """Refuse what a page of a foreign origin sends. Raises ForeignOrigin."""
+    origin: str | None = environ.get("HTTP_ORIGIN")
+    if origin in listed:
+        return
+    if environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" or (origin is not None and not _is_own(origin, environ)):
+        raise ForeignOrigin(
+            f"A page of {(origin or 'another site')[:200]!r} may not do that: list its origin in BIDE_CORS_ORIGINS"
+        )
+
+
+def split_host(host: str) -> tuple[str, str]:
+    """Name and port of a Host header; an IPv6 address keeps its brackets."""
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        return host, ""
+    return name, port
+
+
+def _is_own(origin: str, environ: dict[str, Any]) -> bool:
+    """Whether the origin is the request's own: the same host and port. The scheme may differ, since a proxy in front
+    may speak TLS to the browser and plain HTTP to us."""
+    scheme, _, place = origin.partition("://")
+    if scheme not in DEFAULT_PORTS or not place or urlsplit(origin).path:
+        return False
+    name, port = split_host(place.lower())
+    own_name, own_port = split_host(environ.get("HTTP_HOST", "").lower())
+    return name == own_name and (port or DEFAULT_PORTS[scheme]) == (own_port or DEFAULT_PORTS[scheme])

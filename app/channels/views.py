@@ -1,0 +1,190 @@
+"""Parse, call, render: what each path of the blueprint does, a few lines each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app, request
+
+from ..errors import ChannelNotFound, InvalidRequest, StoreUnavailable
+from ..events import Page, encode
+from ..publisher import check_channel, check_key
+from ..server import Server, unknown
+from ..stores.base import Appended, ChannelInfo
+from . import body, params
+
+#: `GET /channels` and history: entries of a page where no limit is given.
+DEFAULT_LIMIT = 100
+
+
+def publish(channel: str) -> Response:
+    """POST /publish/<channel>"""
+    server = _server()
+    asked = body.publication(request.environ, server.settings.max_body_bytes)
+    messages = server.publisher.check(channel, asked.messages, batch=asked.batch)
+    appended = server.publisher.append(channel, messages, asked.type, _idempotency_key())
+    answer = b'{"status":"published","channel":"%b","event_id":%d' % (channel.encode(), appended.last_id)
+    if asked.batch:
+        answer += b',"event_ids":' + encode(list(range(appended.first_id, appended.last_id + 1)))
+    return _published(answer + b"}", [appended])
+
+
+def publish_several() -> Response:
+    """POST /publish"""
+    server = _server()
+    asked = body.publication(request.environ, server.settings.max_body_bytes)
+    channels = _named(asked.channels)
+    key = _idempotency_key()
+    for channel in channels:
+        server.publisher.check(channel, asked.messages, batch=asked.batch)
+    done: list[dict[str, Any]] = []
+    appends = []
+    for channel in channels:
+        try:
+            appended = server.publisher.append(channel, asked.messages, asked.type, key)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{len(done)} of {len(channels)} channels were published to: "
+                "repeat the request with its Idempotency-Key for the rest",
+                retry_after=error.retry_after,
+                more={"events": done},
+            ) from error
+        done.append({"channel": channel, "event_id": appended.last_id})
+        appends.append(appended)
+    return _published(encode({"status": "published", "events": done}), appends)
+
+
+def subscribe(channels: str) -> Response:
+    """GET /subscribe/<channel>[,<channel>…]"""
+    server = _server()
+    return _polled(server, params.poll(request.environ, channels, server.settings))
+
+
+def subscribe_several() -> Response:
+    """POST /subscribe"""
+    server = _server()
+    asked = body.json_object(request.environ, server.settings.max_body_bytes)
+    return _polled(server, params.poll_of_body(request.environ, asked, server.settings))
+
+
+def list_channels() -> Response:
+    """GET /channels"""
+    server = _server()
+    query = params.Query(request.environ["QUERY_STRING"])
+    limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
+    after = query.get("after")
+    # One more than fits tells whether there is a next page.
+    entries = server.list_channels(params.prefix(query), check_channel(after) if after else "", limit + 1)
+    page = entries[:limit]
+    return _json(
+        encode(
+            {
+                "active_channels": [info.channel for info, _ in page],
+                "channels": [_entry(info, subscribers) for info, subscribers in page],
+                "next": page[-1][0].channel if len(entries) > limit else None,
+            }
+        )
+    )
+
+
+def show_channel(channel: str) -> Response:
+    """GET /channels/<channel>"""
+    server = _server()
+    info = server.store.info(check_channel(channel))
+    subscribers = server.presence.count(channel)
+    if info is None and not subscribers:
+        raise ChannelNotFound(f"{channel} has neither events nor a head nor a subscriber", param="channel")
+    return _json(encode(_entry(info or unknown(channel), subscribers)))
+
+
+def history(channel: str) -> Response:
+    """GET /channels/<channel>/events"""
+    server = _server()
+    check_channel(channel)
+    query = params.Query(request.environ["QUERY_STRING"])
+    limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
+    after, before = params.event_id(query, "after"), params.event_id(query, "before")
+    page = server.history(channel, after, before, limit)
+    return _json(
+        b'{"channel":"%b","events":[%b],"oldest_event_id":%b,"last_event_id":%d,"gap":%b}'
+        % (
+            channel.encode(),
+            b",".join([event.json for event in page.events]),
+            encode(page.oldest),
+            page.last_event_id,
+            b"true" if page.gap else b"false",
+        )
+    )
+
+
+def subscribers(channel: str) -> Response:
+    """GET /channels/<channel>/subscribers"""
+    present = _server().presence.subscribers(check_channel(channel))
+    return _json(encode({"channel": channel, "subscribers": [subscriber._asdict() for subscriber in present]}))
+
+
+def delete(channel: str) -> Response:
+    """DELETE /channels/<channel>"""
+    _server().delete(check_channel(channel))
+    return Response(status=204)
+
+
+def _server() -> Server:
+    server: Server = current_app.extensions["bide"]
+    return server
+
+
+def _polled(server: Server, asked: params.Asked) -> Response:
+    client = request.environ.get("gunicorn.socket")
+    page = server.subscriber.poll(
+        asked.cursors,
+        timeout=asked.timeout,
+        limit=asked.limit,
+        several=asked.several,
+        client_id=params.client_id(request.environ),
+        hang_up=None if client is None else lambda callback: server.hang_ups.watch(client, callback),
+    )
+    return _page(page, asked.preference)
+
+
+def _page(page: Page, preference: str | None) -> Response:
+    response = _json(page.body())
+    response.headers["Last-Event-ID"] = page.last_event_id
+    if preference is not None:
+        response.headers["Preference-Applied"] = preference
+    return response
+
+
+def _json(content: bytes) -> Response:
+    response = Response(content, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _published(content: bytes, appends: list[Appended]) -> Response:
+    response = _json(content)
+    if all(appended.replayed for appended in appends):
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _idempotency_key() -> str | None:
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    return None if key is None else check_key(key)
+
+
+def _named(channels: Any) -> list[str]:
+    if not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
+        raise InvalidRequest('channels is a list of names such as ["news", "user.42"]', param="channels")
+    return params.distinct([check_channel(name) for name in channels])
+
+
+def _entry(info: ChannelInfo, subscribers: int) -> dict[str, Any]:
+    return {
+        "channel": info.channel,
+        "subscribers": subscribers,
+        "events": info.events,
+        "oldest_event_id": info.oldest_event_id,
+        "last_event_id": info.last_event_id,
+        "last_published_at": info.last_published_at,
+    }

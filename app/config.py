@@ -1,0 +1,222 @@
+"""Every knob, with its unit, its bounds and its default. A value that cannot be used stops the start with one line.
+
+`Settings` is what one server process runs with; it is read from the environment, `HOST`, `PORT`, `WEB_CONCURRENCY`
+and `BIDE_*`. `Policy` is the part that decides what a store keeps: it is written into the store's file, so that a
+publisher in another process trims by the server's rules and not by defaults of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import SettingsError
+from .names import OWN_PREFIX, is_pattern, pattern_matches
+
+#: A head outlives its channel's last append by at least this, however short the retention: a client that was away
+#: for a moment must not be told of a gap because its channel is quiet.
+MIN_HEAD_SECONDS = 3600
+
+#: Above this a day's clock arithmetic in microseconds would leave the integers that JavaScript can hold.
+MAX_SECONDS = 10 * 365 * 86400
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How much of a channel is kept: at most `events` events, none older than `seconds`."""
+
+    events: int
+    seconds: float
+
+    @property
+    def head_seconds(self) -> float:
+        """How long a head is kept after the last append, in seconds."""
+        return max(self.seconds, MIN_HEAD_SECONDS)
+
+
+class RetentionRule(msgspec.Struct, frozen=True):
+    """The retention of the channels that `pattern` matches: an exact name, or a prefix that ends in `*`."""
+
+    pattern: str
+    retention: Retention
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What a store keeps, and how much of it."""
+
+    rules: tuple[RetentionRule, ...] = ()
+    default: Retention = Retention(1000, 86400)
+    max_channels: int = 10_000
+    idempotency_seconds: float = 600
+    max_idempotency_keys: int = 10_000
+
+    def retention(self, channel: str) -> Retention:
+        """The first rule that matches the channel, else the default."""
+        for rule in self.rules:
+            if pattern_matches(rule.pattern, channel):
+                return rule.retention
+        return self.default
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        plain = text.isascii() and text.replace(".", "", 1).isdigit()
+        if not plain or not low <= float(text) <= high:
+            raise ValueError(f"seconds from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1", ""):
+        raise ValueError("1 or 0")
+    return text == "1"
+
+
+def _rules(text: str) -> tuple[RetentionRule, ...]:
+    wanted = "rules such as 'jobs.*=10000/604800 *=1000/86400': pattern=events/seconds, separated by spaces"
+    rules = []
+    for word in text.split():
+        pattern, _, numbers = word.partition("=")
+        events, _, seconds = numbers.partition("/")
+        try:
+            retention = Retention(_integer(1, 10_000_000)(events), _seconds(1, MAX_SECONDS)(seconds))
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not is_pattern(pattern):
+            raise ValueError(wanted)
+        rules.append(RetentionRule(pattern, retention))
+    return tuple(rules)
+
+
+def _origins(text: str) -> frozenset[str]:
+    origins = frozenset(text.replace(",", " ").split())
+    for origin in origins:
+        scheme, separator, host = origin.partition("://")
+        if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
+            raise ValueError("origins such as https://example.com, separated by spaces")
+    return origins
+
+
+_DATA_DIR = Path("data")
+
+
+def _knob(default: Any, variable: str, parse: Callable[[str], Any]) -> Any:
+    """A field that is read from a variable."""
+    return field(default=default, metadata={"variable": variable, "parse": parse})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server runs with. Sizes are in bytes, durations in seconds, counts are of one worker unless said."""
+
+    host: str = _knob("127.0.0.1", "HOST", str)
+    port: int = _knob(8000, "PORT", _integer(1, 65535))
+    workers: int = _knob(1, "WEB_CONCURRENCY", _integer(1, 1024))
+
+    #: `sqlite:///relative`, `sqlite:////absolute` or `memory://`; empty: `bide.db` in the data folder.
+    store: str = _knob("", "BIDE_STORE", str)
+    data_dir: Path = _knob(_DATA_DIR, "BIDE_DATA_DIR", Path)
+
+    retention_events: int = _knob(1000, "BIDE_RETENTION_EVENTS", _integer(1, 10_000_000))
+    retention_seconds: float = _knob(86400, "BIDE_RETENTION_SECONDS", _seconds(1, MAX_SECONDS))
+    retention: tuple[RetentionRule, ...] = _knob((), "BIDE_RETENTION", _rules)
+    max_channels: int = _knob(10_000, "BIDE_MAX_CHANNELS", _integer(1, 10_000_000))
+    idempotency_seconds: float = _knob(600, "BIDE_IDEMPOTENCY_SECONDS", _seconds(1, 7 * 86400))
+    max_idempotency_keys: int = _knob(10_000, "BIDE_MAX_IDEMPOTENCY_KEYS", _integer(1, 1_000_000))
+
+    #: Proxies cut an idle request after 60 s as they come; the longest hold stays below with a margin.
+    default_timeout_seconds: float = _knob(30, "BIDE_DEFAULT_TIMEOUT_SECONDS", _seconds(0, 3600))
+    max_timeout_seconds: float = _knob(55, "BIDE_MAX_TIMEOUT_SECONDS", _seconds(0, 3600))
+    #: A stopping worker answers its parked polls spread over this, so that they do not come back as one herd.
+    drain_seconds: float = _knob(1, "BIDE_DRAIN_SECONDS", _seconds(0, 60))
+    #: A client between two polls counts as a subscriber for this long.
+    presence_seconds: float = _knob(5, "BIDE_PRESENCE_SECONDS", _seconds(0, 3600))
+
+    max_message_bytes: int = _knob(64 * 1024, "BIDE_MAX_MESSAGE_BYTES", _integer(1, 64 * 1024 * 1024))
+    max_body_bytes: int = _knob(1024 * 1024, "BIDE_MAX_BODY_BYTES", _integer(1, 256 * 1024 * 1024))
+    #: Parked polls of one worker; a process here may hold 20,000 descriptors, each poll is one.
+    max_polls: int = _knob(15_000, "BIDE_MAX_POLLS", _integer(1, 1_000_000))
+
+    #: Origins beside the request's own whose pages may publish and delete.
+    cors_origins: frozenset[str] = _knob(frozenset(), "BIDE_CORS_ORIGINS", _origins)
+    #: Serve under any host name and behind proxies although no key says who may do what.
+    insecure: bool = _knob(False, "BIDE_INSECURE", _flag)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **defaults: Any) -> Settings:
+        """Read the settings from `environ` (the process's own when absent).
+
+        `defaults` stand where a variable is not set. Raises SettingsError, which names the variable, its value and
+        what would do, for a value that cannot be used and for a `BIDE_` variable that nothing reads: a misspelt
+        bound, or a key that this version does not know, must not be ignored in silence.
+        """
+        environ = os.environ if environ is None else environ
+        values = dict(defaults)
+        known = {}
+        for knob in fields(cls):
+            variable = known[knob.name] = knob.metadata["variable"]
+            text = environ.get(variable)
+            if text is None:
+                continue
+            try:
+                values[knob.name] = knob.metadata["parse"](text.strip())
+            except ValueError as error:
+                raise SettingsError(f"{variable}={text!r} cannot be used: give {error}") from None
+        for variable in environ:
+            if variable.startswith("BIDE_") and variable not in known.values():
+                near = difflib.get_close_matches(variable, known.values(), n=1)
+                hint = f"did you mean {near[0]}?" if near else "see docs/operations.md for those it has"
+                raise SettingsError(f"{variable} is not a setting of this version: {hint}")
+        settings = cls(**values)
+        if settings.default_timeout_seconds > settings.max_timeout_seconds:
+            raise SettingsError(
+                f"BIDE_DEFAULT_TIMEOUT_SECONDS={settings.default_timeout_seconds:g} cannot be used: "
+                f"give at most BIDE_MAX_TIMEOUT_SECONDS ({settings.max_timeout_seconds:g})"
+            )
+        if settings.max_message_bytes > settings.max_body_bytes:
+            raise SettingsError(
+                f"BIDE_MAX_MESSAGE_BYTES={settings.max_message_bytes} cannot be used: "
+                f"give at most BIDE_MAX_BODY_BYTES ({settings.max_body_bytes})"
+            )
+        return settings
+
+    @property
+    def policy(self) -> Policy:
+        """The part of the settings that a store keeps beside its events."""
+        return Policy(
+            rules=self.retention,
+            default=Retention(self.retention_events, self.retention_seconds),
+            max_channels=self.max_channels,
+            idempotency_seconds=self.idempotency_seconds,
+            max_idempotency_keys=self.max_idempotency_keys,
+        )
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL, the default spelt out."""
+        return self.store or f"sqlite:///{self.data_dir / 'bide.db'}"
+
+    @property
+    def bind(self) -> str:
+        """Host and port as gunicorn's `bind` takes them; an IPv6 address needs brackets."""
+        host = self.host.strip("[]")
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+__all__ = ["MIN_HEAD_SECONDS", "OWN_PREFIX", "Policy", "Retention", "RetentionRule", "Settings"]

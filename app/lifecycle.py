@@ -1,0 +1,171 @@
+"""What a server process does beside answering: housekeeping, and stopping so that no client is cut off.
+
+gunicorn tells a worker to stop by setting `worker.alive`; no hook says so, and none is needed here, so that plain
+`gunicorn -k gevent wsgi:app` drains as well as with our `gunicorn.conf.py`. The worker is found as the owner of this
+process's handler of SIGTERM, while it loads the app; its `handle` is wrapped, which tells the open connections.
+
+A stopping worker answers its parked polls, spread over the drain time, and closes each connection after its answer
+(`force_close`). A connection on which nothing is asked is shut for reading: what the client has sent already is still
+read and answered, then gunicorn meets the end. Otherwise an idle connection would hold the worker until its
+keep-alive time is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from gunicorn.workers.base_async import AsyncWorker
+
+from .errors import StoreUnavailable
+from .notifier import Notifier
+from .presence import Presence
+from .stores import Store
+
+if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger("bide")
+
+#: In a request's environ: the connection cannot be used again, since a body on it was not read to its end.
+CLOSE: Final = "bide.close"
+
+#: How often a worker looks whether it is to stop.
+LOOK_SECONDS = 0.1
+#: A connection that has not asked anything yet is given this long while the worker stops.
+FIRST_REQUEST_SECONDS = 0.5
+#: Rounds of the store's housekeeping, and the pause between two of its steps, which leaves the loop to the clients.
+SWEEP_SECONDS = 5.0
+SWEEP_PAUSE_SECONDS = 0.02
+
+
+def find_worker() -> AsyncWorker | None:
+    """The gunicorn worker that this process is, None in a master, a test or a publisher."""
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return owner if isinstance(owner, AsyncWorker) else None
+
+
+class Connections:
+    """The open connections of this worker, and which of them have a request in work."""
+
+    def __init__(self, worker: AsyncWorker) -> None:
+        self._opened_at: dict[Any, float] = {}
+        self._asked: set[Any] = set()
+        self._busy: set[Any] = set()
+        handle = worker.handle
+
+        def handle_known(listener: Any, client: Any, addr: Any) -> None:
+            self._opened_at[client] = time.monotonic()
+            try:
+                handle(listener, client, addr)
+            finally:
+                self._opened_at.pop(client, None)
+                self._asked.discard(client)
+
+        # On this one object, before its run() takes the method for its listeners: gunicorn has no hook for it.
+        worker.handle = handle_known  # type: ignore[method-assign]  # see above
+
+    def begin(self, client: Any) -> None:
+        self._busy.add(client)
+        self._asked.add(client)
+
+    def end(self, client: Any) -> None:
+        self._busy.discard(client)
+
+    def shut_idle(self) -> None:
+        """Shut for reading every connection that has no request in work and had time to ask."""
+        young = time.monotonic() - FIRST_REQUEST_SECONDS
+        for client, opened_at in list(self._opened_at.items()):
+            if client in self._busy or (client not in self._asked and opened_at > young):
+                continue
+            try:
+                # By a descriptor of its own: a TLS connection's shutdown() would end more than reading.
+                plain = socket.socket(fileno=client.fileno())
+                try:
+                    plain.shutdown(socket.SHUT_RD)
+                finally:
+                    plain.detach()
+            except OSError:
+                continue  # it closed meanwhile
+
+
+class Gate:
+    """The outermost WSGI layer: notes which connection has a request in work, and closes those that must not go on.
+
+    gunicorn drops a `Connection` header that an app sets; its response object, which `start_response` belongs to,
+    can be told to close instead, until the head of the answer is sent.
+    """
+
+    def __init__(self, wsgi: WSGIApplication, notifier: Notifier) -> None:
+        self._wsgi = wsgi
+        self._notifier = notifier
+        self.connections: Connections | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        client = environ.get("gunicorn.socket")
+        if self.connections is None or client is None:
+            return self._wsgi(environ, start_response)
+        self.connections.begin(client)
+        try:
+            body = self._wsgi(environ, start_response)
+            if self._notifier.draining or CLOSE in environ:
+                force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+                if force_close is not None:
+                    force_close()
+            return body
+        finally:
+            self.connections.end(client)
+
+
+class Lifecycle:
+    """Runs a server's greenlets from `start` to `stop`."""
+
+    def __init__(self, store: Store, notifier: Notifier, presence: Presence, drain_seconds: float) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._presence = presence
+        self._drain_seconds = drain_seconds
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
+
+    def start(self, worker: AsyncWorker | None, gate: Gate) -> None:
+        """Begin housekeeping, and to watch the worker where there is one."""
+        self._spawn(self._keep_house)
+        self._spawn(self._sweep)
+        if worker is not None:
+            connections = gate.connections = Connections(worker)
+            self._spawn(lambda: self._watch(worker, connections))
+
+    def stop(self) -> None:
+        gevent.killall(self._greenlets)
+
+    def _spawn(self, run: Callable[[], None]) -> None:
+        self._greenlets.append(gevent.spawn(run))
+
+    def _keep_house(self) -> None:
+        while True:
+            gevent.sleep(1)
+            self._notifier.expire()
+            self._presence.expire()
+
+    def _sweep(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_SECONDS)
+            try:
+                while self._store.sweep():
+                    gevent.sleep(SWEEP_PAUSE_SECONDS)
+            except StoreUnavailable:
+                continue  # it has said so in the log
+
+    def _watch(self, worker: AsyncWorker, connections: Connections) -> None:
+        while worker.alive:
+            gevent.sleep(LOOK_SECONDS)
+        log.info("stopping: answering the parked polls")
+        self._spawn(lambda: self._notifier.drain(self._drain_seconds))
+        while True:
+            connections.shut_idle()
+            gevent.sleep(LOOK_SECONDS)

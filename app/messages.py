@@ -1,0 +1,132 @@
+"""Messages: JSON as the publisher sent it, checked once, kept as one line of compact text.
+
+Numbers keep their text: 1.0 stays 1.0 and an integer of forty digits loses none, because the text is stored and
+never a value that was parsed and printed again. What no client could read back is refused: lone surrogates (no
+UTF-8), numbers that overflow a double, two members of one name, nesting that overruns a parser's stack.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from .errors import InvalidBody, InvalidRequest, MessageRequired, TooLarge
+from .names import TYPE_RULE, is_type
+
+MAX_DEPTH: Final = 64
+
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_STRINGS = re.compile(_STRING)
+_STRINGS_OR_SPACE = re.compile(rb"(" + _STRING + rb")|[ \t\r\n]+")
+_SPACE = re.compile(rb"[ \t\r\n]").search
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]").search
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidBody(f"JSON has no {name}: send a finite number, null or a string")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidBody(f"The number {text[:40]} is beyond what a double can hold: send a finite number or a string")
+    return value
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise InvalidBody("An object has two members of one name: send each name once")
+    return value
+
+
+# `len` stands for int(): the value of an integer is never used, and int() gives up at 4,300 digits.
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_float=_finite, parse_int=len, parse_constant=_refuse_constant
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def _check_depth(text: bytes, bound: int) -> None:
+    if text.count(b"[") + text.count(b"{") <= bound:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", text)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > bound:
+            raise InvalidBody(f"A message may be nested {MAX_DEPTH} deep")
+
+
+def check_json(body: bytes) -> Any:
+    """Return the value of a JSON text after every check but the bounds in bytes; integers in it are not their values.
+
+    A body may nest two levels more than a message: its own object, and the list of a batch. Raises InvalidBody.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidBody(f"The body is not UTF-8: byte {error.start} starts no character") from None
+    _check_depth(body, MAX_DEPTH + 2)
+    try:
+        value = _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise InvalidBody(f"The body is not JSON: {error.msg} at character {error.pos}") from None
+    if _SURROGATE_ESCAPE(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidBody("A string has half a surrogate pair: send whole characters") from None
+    return value
+
+
+def compact(text: bytes) -> bytes:
+    """The same JSON without the space between its tokens. Expects text that `check_json` accepted."""
+    return _STRINGS_OR_SPACE.sub(rb"\1", text) if _SPACE(text) else text
+
+
+def from_text(text: str) -> bytes:
+    """A plain text as a JSON string."""
+    try:
+        return _encode(text)
+    except UnicodeEncodeError:
+        raise InvalidBody("The text has half a surrogate pair: send whole characters") from None
+
+
+def from_value(value: Any) -> bytes:
+    """Any JSON value of Python's as compact text. Raises InvalidBody for what JSON cannot say."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        encoded = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidBody("A string has half a surrogate pair: send whole characters") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidBody(f"The message is not JSON: {error}") from None
+    check_json(encoded)
+    return encoded
+
+
+def check_message(message: bytes, max_bytes: int, param: str = "message") -> bytes:
+    """Return a compact message that has content and fits. Raises MessageRequired, TooLarge, InvalidBody."""
+    if message in (b"null", b'""'):
+        raise MessageRequired("A message may be any JSON value but null and the empty string", param=param)
+    if len(message) > max_bytes:
+        raise TooLarge(
+            f"A message may have {max_bytes:,} bytes as compact JSON; this one has {len(message):,}",
+            param=param,
+        )
+    _check_depth(message, MAX_DEPTH)
+    return message
+
+
+def check_type(kind: Any) -> str | None:
+    """Return a well-formed event type, or None where none is given. Raises InvalidRequest."""
+    if kind is None:
+        return None
+    if not isinstance(kind, str) or not is_type(kind):
+        raise InvalidRequest(f"A type is {TYPE_RULE}", param="type")
+    return kind

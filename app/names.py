@@ -1,0 +1,52 @@
+"""The names that clients give to things, and which of them are well formed.
+
+channel     1 to 128 of  A-Z a-z 0-9 _ . : @ ~ -   but not only dots (a path of dots is no path)
+type        1 to 64 of   A-Z a-z 0-9 _ . : -       but not what transports use for themselves
+client id   1 to 64 of   A-Z a-z 0-9 _ . : -
+pattern     a channel, or a prefix of one that ends in `*`
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Channels that begin so are the server's own: published by it alone, listed and matched only when named so.
+OWN_PREFIX = "@bide."
+
+MAX_CHANNEL_CHARACTERS = 128
+CHANNEL_RULE = "1 to 128 of A-Z a-z 0-9 _ . : @ ~ - and not only dots"
+TYPE_RULE = "1 to 64 of A-Z a-z 0-9 _ . : - and neither 'error', 'open' nor beginning with 'bide.'"
+
+_CHANNEL = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:@~-]{1,128}\Z").match
+_TYPE = re.compile(r"(?!error\Z|open\Z|bide\.)[A-Za-z0-9_.:-]{1,64}\Z").match
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
+_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:@~-]{1,128}\Z|[A-Za-z0-9_.:@~-]{0,127}\*\Z").match
+
+
+def is_channel(text: str) -> bool:
+    return _CHANNEL(text) is not None
+
+
+def is_type(text: str) -> bool:
+    return _TYPE(text) is not None
+
+
+def is_client_id(text: str) -> bool:
+    return _CLIENT_ID(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    return _PATTERN(text) is not None
+
+
+def is_own(channel: str) -> bool:
+    return channel.startswith(OWN_PREFIX)
+
+
+def pattern_matches(pattern: str, channel: str) -> bool:
+    """Whether the channel is named by the pattern; the server's own channels only by patterns that name them."""
+    if not pattern.endswith("*"):
+        return pattern == channel
+    if channel.startswith(OWN_PREFIX) and not pattern.startswith(OWN_PREFIX):
+        return False
+    return channel.startswith(pattern[:-1])

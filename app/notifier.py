@@ -1,0 +1,292 @@
+"""This process's waiting polls, and the newest events of the channels they wait on.
+
+A poll registers a `Waiter` for its channels before it reads; from that moment every announcement for them is seen.
+It clears the waiter's flag before each read and waits after it, so that an append that comes between the read and
+the wait leaves the flag up. The last thing it does is to unregister; `watch` is a context manager for that.
+
+Each watched channel has a tail: its newest events, ready to send, whole from the id `start` on. An event proves by
+its `prev` that it follows the tail's last; one that does not follow begins a new tail at its own `prev`, and polls
+below it read the store. So a woken poll, and a client that polls again at once, touch neither store nor encoder.
+
+Shared by all greenlets of the process. Nothing here switches greenlets, but for `drain`.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Literal
+
+import gevent
+from gevent.event import Event as Flag
+
+from .config import Policy
+from .events import Event
+
+Ending = Literal["draining", "deleted", "hung up"]
+
+#: One tail serves clients that poll again at once; whoever is further behind reads the store.
+TAIL_EVENTS = 256
+TAIL_BYTES = 256 * 1024
+#: All tails of a worker together; above it they are emptied, those that nobody waits on first.
+TAILS_BYTES = 64 * 1024 * 1024
+#: A client is back within this after its answer, or finds the tail gone and reads the store.
+IDLE_SECONDS = 10.0
+#: Channels that are kept although nobody waits on them.
+IDLE_CHANNELS = 10_000
+
+
+class Waiter:
+    """One poll's flag. `ready` are the channels that were announced since it was cleared."""
+
+    __slots__ = ("_flag", "ending", "ready")
+
+    def __init__(self) -> None:
+        self._flag = Flag()
+        self.ready: set[str] | None = None  # made when needed: most of the time a poll is only waiting
+        self.ending: Ending | None = None
+
+    def wake(self, channel: str) -> None:
+        if self.ready is None:
+            self.ready = set()
+        self.ready.add(channel)
+        self._flag.set()
+
+    def end(self, ending: Ending) -> None:
+        """Let the poll answer at once, as if its time were up."""
+        self.ending = ending
+        self._flag.set()
+
+    def clear(self) -> None:
+        """Call before each read: what is announced from here on wakes the next wait."""
+        self._flag.clear()
+        self.ready = None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken or the time is up. Switches greenlets."""
+        if self.ending is None:
+            self._flag.wait(seconds)
+
+
+class Tail:
+    """The newest events of one channel, whole after the id `start`."""
+
+    __slots__ = ("events", "ids", "size", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.ids: list[int] = []
+        self.events: list[Event] = []
+        self.size = 0
+
+    @property
+    def head(self) -> int:
+        return self.ids[-1] if self.ids else self.start
+
+    def after(self, id: int, limit: int) -> Sequence[Event]:
+        """The next events after an id, which must not be below `start`."""
+        first = bisect_right(self.ids, id)
+        return self.events[first : first + limit]
+
+    def append(self, event: Event) -> None:
+        self.ids.append(event.id)
+        self.events.append(event)
+        self.size += len(event.json)
+
+    def shed(self, count: int) -> None:
+        """Let go of the oldest `count` events."""
+        if count:
+            self.start = self.ids[count - 1]
+            self.size -= sum(len(event.json) for event in self.events[:count])
+            del self.ids[:count], self.events[:count]
+
+
+class Channel:
+    """A watched channel: the waiters in the order they came, and the tail once something proved one."""
+
+    __slots__ = ("idle_since", "name", "tail", "waiters")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiters: dict[Waiter, None] = {}
+        self.tail: Tail | None = None
+        self.idle_since = 0.0
+
+
+class Watch:
+    """`with notifier.watch(channels) as waiter:` registers a waiter, and unregisters it whatever happens."""
+
+    __slots__ = ("_names", "_notifier", "_waiter")
+
+    def __init__(self, notifier: Notifier, names: Iterable[str]) -> None:
+        self._notifier = notifier
+        self._names = names
+        self._waiter = Waiter()
+
+    def __enter__(self) -> Waiter:
+        self._notifier._register(self._names, self._waiter)
+        return self._waiter
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._notifier._unregister(self._names, self._waiter)
+
+
+class Notifier:
+    """A store's listener. `policy` bounds what tails may show; `clock` gives the store's Unix microseconds."""
+
+    def __init__(
+        self, policy: Policy, now_us: Callable[[], int], subscribed: Callable[[Iterable[str]], Iterable[str]]
+    ) -> None:
+        self._policy = policy
+        self._now_us = now_us
+        self.subscribed = subscribed
+        self._channels: dict[str, Channel] = {}
+        self._idle: OrderedDict[str, Channel] = OrderedDict()
+        self._waiters: dict[Waiter, None] = {}
+        self._tails_bytes = 0
+        self.draining = False
+
+    def counts(self) -> dict[str, int]:
+        """How much there is of everything that could be left behind."""
+        return {"waiters": len(self._waiters), "tails": len(self._channels), "tails_bytes": self._tails_bytes}
+
+    def watch(self, names: Iterable[str]) -> Watch:
+        """Register a waiter for the channels, for the time of a `with` block."""
+        return Watch(self, names)
+
+    def tail(self, name: str, after: int) -> Tail | None:
+        """The channel's tail if it is whole after the id and knows it, else None: then the store is read."""
+        channel = self._channels.get(name)
+        if channel is None or channel.tail is None:
+            return None
+        tail = channel.tail
+        if tail.events:
+            young_us = self._now_us() - self._policy.retention(name).seconds * 1e6
+            expired = 0
+            while expired < len(tail.events) and tail.events[expired].at_us < young_us:
+                expired += 1
+            self._shed(tail, expired)
+        return tail if tail.start <= after <= tail.head else None
+
+    def adopt(self, name: str, head: int) -> None:
+        """The store was read while the channel was watched: begin a tail at its head, if none was proven yet."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.tail is None:
+            channel.tail = Tail(head)
+
+    def hears(self, channel: str) -> bool:
+        return channel in self._channels
+
+    def announce(self, events: Sequence[Event]) -> None:
+        for event in events:
+            channel = self._channels.get(event.channel)
+            if channel is not None:
+                self._grow(channel, event)
+        woken = None
+        for event in events:
+            if event.channel == woken:
+                continue
+            woken = event.channel
+            channel = self._channels.get(woken)
+            if channel is not None:
+                for waiter in channel.waiters:
+                    waiter.wake(woken)
+
+    def control(self, kind: str, data: dict[str, object]) -> None:
+        if kind != "deleted":
+            return
+        channel = self._channels.get(str(data["channel"]))
+        to = data["to"]
+        if channel is None or not isinstance(to, int):
+            return
+        if channel.tail is not None:
+            self._shed(channel.tail, bisect_right(channel.tail.ids, to))
+            channel.tail.start = max(channel.tail.start, to)
+        for waiter in channel.waiters:
+            waiter.wake(channel.name)
+            waiter.end("deleted")
+
+    def lost(self) -> None:
+        for channel in self._channels.values():
+            self._forget_tail(channel)
+            for waiter in channel.waiters:
+                waiter.wake(channel.name)
+
+    def drain(self, seconds: float) -> None:
+        """Answer every poll, spread over the time; polls that come later are answered at once. Switches greenlets."""
+        self.draining = True
+        waiters = list(self._waiters)
+        begun = time.monotonic()
+        for number, waiter in enumerate(waiters):
+            due = begun + seconds * number / len(waiters)
+            if due > time.monotonic():
+                gevent.sleep(due - time.monotonic())
+            if waiter.ending is None:
+                waiter.end("draining")
+
+    def expire(self) -> None:
+        """Let go of channels that nobody came back to. Called every second or so."""
+        oldest = time.monotonic() - IDLE_SECONDS
+        while self._idle:
+            name, channel = next(iter(self._idle.items()))
+            if channel.idle_since > oldest and len(self._idle) <= IDLE_CHANNELS:
+                return
+            self._forget_tail(channel)
+            del self._idle[name], self._channels[name]
+
+    def _register(self, names: Iterable[str], waiter: Waiter) -> None:
+        self._waiters[waiter] = None
+        if self.draining:
+            waiter.ending = "draining"
+        for name in names:
+            channel = self._channels.get(name)
+            if channel is None:
+                channel = self._channels[name] = Channel(name)
+            elif not channel.waiters:
+                del self._idle[name]
+            channel.waiters[waiter] = None
+
+    def _unregister(self, names: Iterable[str], waiter: Waiter) -> None:
+        del self._waiters[waiter]
+        for name in names:
+            channel = self._channels[name]
+            del channel.waiters[waiter]
+            if not channel.waiters:
+                channel.idle_since = time.monotonic()
+                self._idle[name] = channel
+        if len(self._idle) > IDLE_CHANNELS:
+            self.expire()
+
+    def _grow(self, channel: Channel, event: Event) -> None:
+        tail = channel.tail
+        if tail is not None and event.id <= tail.head:
+            return  # read from the store before it was announced
+        if tail is None or event.prev != tail.head:
+            self._forget_tail(channel)
+            tail = channel.tail = Tail(event.prev)
+        tail.append(event)
+        self._tails_bytes += len(event.json)
+        over = len(tail.ids) - min(TAIL_EVENTS, self._policy.retention(channel.name).events)
+        self._shed(tail, max(0, over))
+        while tail.size > TAIL_BYTES and len(tail.ids) > 1:
+            self._shed(tail, 1)
+        if self._tails_bytes > TAILS_BYTES:
+            for idle in self._idle.values():
+                self._forget_tail(idle)
+            if self._tails_bytes > TAILS_BYTES:
+                self._shed(tail, len(tail.ids))
+
+    def _shed(self, tail: Tail, count: int) -> None:
+        before = tail.size
+        tail.shed(count)
+        self._tails_bytes -= before - tail.size
+
+    def _forget_tail(self, channel: Channel) -> None:
+        if channel.tail is not None:
+            self._tails_bytes -= channel.tail.size
+            channel.tail = None

@@ -1,0 +1,91 @@
+"""One process's parts, made once and wired to one another: what the views, and later the worker, work with."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import islice
+from typing import NamedTuple
+
+from .config import Settings
+from .errors import Forbidden
+from .events import Event
+from .hangup import HangUps
+from .lifecycle import Lifecycle
+from .names import is_own
+from .notifier import Notifier
+from .presence import Presence
+from .publisher import Publisher
+from .stores import Store
+from .stores.base import ChannelInfo
+from .subscriber import PAGE_BYTES, Subscriber
+
+
+class History(NamedTuple):
+    """A page of a channel's past. `oldest` is the oldest retained id, `last_event_id` where the next page begins."""
+
+    events: list[Event]
+    oldest: int | None
+    last_event_id: int
+    gap: bool
+
+
+class Server:
+    """Everything of this process that is not HTTP. `store` is open; the server closes it."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.presence = Presence(settings.presence_seconds)
+        self.notifier = Notifier(store.policy, store.now_us, self.presence.subscribed)
+        self.publisher = Publisher(store, settings.max_message_bytes)
+        self.subscriber = Subscriber(store, self.notifier, self.presence, settings.max_polls)
+        self.hang_ups = HangUps()
+        self.lifecycle = Lifecycle(store, self.notifier, self.presence, settings.drain_seconds)
+        store.listen(self.notifier)
+
+    def close(self) -> None:
+        """End the greenlets and let go of the store."""
+        self.lifecycle.stop()
+        self.store.close()
+
+    def counts(self) -> dict[str, int]:
+        """How much there is of everything that a poll could leave behind."""
+        return {
+            "polls": self.subscriber.polls,
+            "hang_ups": len(self.hang_ups),
+            **self.notifier.counts(),
+            **self.presence.counts(),
+        }
+
+    def list_channels(self, prefix: str, after: str, limit: int) -> list[tuple[ChannelInfo, int]]:
+        """Channels with events, a head or a subscriber, by code point, each with its number of subscribers."""
+        kept = self.store.channels(prefix, after, limit)
+        known = {info.channel for info in kept}
+        # What the store does not name within its first `limit` it does not have, or it comes after them.
+        present = (name for name in self.presence.channels(prefix, after) if name not in known and not is_own(name))
+        subscribed = [unknown(name) for name in islice(present, limit)]
+        merged = heapq.merge(kept, subscribed, key=lambda info: info.channel)
+        return [(info, self.presence.count(info.channel)) for info in islice(merged, limit)]
+
+    def history(self, channel: str, after: int | None, before: int | None, limit: int) -> History:
+        """The newest events below `before` when it is given alone, else the oldest after `after` (and below it)."""
+        low = after or 0
+        if before is not None and after is None:
+            reading = self.store.read_before(channel, before, limit, PAGE_BYTES)
+        else:
+            reading = self.store.read(channel, low, limit, PAGE_BYTES)
+        events = [event for event in reading.events if before is None or event.id < before]
+        # A page with nothing on it goes on from where the channel is, so that a poll can take over.
+        end = max(low, reading.head) if reading.known and before is None else low
+        return History(events, reading.oldest, events[-1].id if events else end, 0 < low < reading.floor)
+
+    def delete(self, channel: str) -> None:
+        """Remove the channel's events; its head stays. Raises Forbidden for the server's own channels."""
+        if is_own(channel):
+            raise Forbidden("Channels that begin with '@bide.' are the server's own")
+        self.store.delete(channel)
+
+
+def unknown(channel: str) -> ChannelInfo:
+    """A channel that has a subscriber and nothing else."""
+    return ChannelInfo(channel, 0, None, None, None)

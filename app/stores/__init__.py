@@ -1,0 +1,33 @@
+"""`open_store(url)`: the only place that knows which stores exist."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import unquote
+
+from ..config import Policy
+from ..errors import SettingsError
+from .base import Clock, Store
+from .memory import MemoryStore
+from .sqlite import SQLiteStore
+
+
+def open_store(url: str, policy: Policy | None = None, clock: Clock = time.time) -> Store:
+    """Open the store at `url`, making it where it does not exist.
+
+    `sqlite:///relative/path`, `sqlite:////absolute/path` (percent-decoded) or `memory://`. With a `policy` the store
+    keeps by it from now on; without one a file's own is taken, as the server wrote it. `clock` gives Unix seconds.
+    Raises SettingsError for a URL that is none of these or a file that is none of Bide's, StoreUnavailable for one
+    that cannot be opened now.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator and not rest:
+        return MemoryStore(policy or Policy(), clock)
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 and "?" not in rest:
+        return SQLiteStore(unquote(rest[1:]), policy, clock)
+    raise SettingsError(
+        f"BIDE_STORE={url!r} cannot be used: give sqlite:///relative/path, sqlite:////absolute/path or memory://"
+    )
+
+
+__all__ = ["Store", "open_store"]

@@ -1,0 +1,158 @@
+"""The contract of a store: it keeps events, numbers them, and tells every process that listens.
+
+What every store promises, and `tests/stores/contract.py` holds it to:
+
+- `append` is one atomic step: number, keep, trim, remember the idempotency key. When it returns the events are as
+  durable as the store's URL says, and every process that listens has been told or will be within 100 ms.
+- An id is `max(head + 1, now_us)`; a batch has consecutive ids. Ids only grow within a channel, and no id is given
+  that is not above every cursor handed out before (as long as the clock steps back by less than 60 s).
+- A read is one moment of the store: head, floor and events belong together.
+- Retention is by count and by age, and a read never shows more, whatever is still inside. By age the retained
+  events are those from the first that is young enough: a clock that stepped back never tears a hole.
+- A head outlives its events for `Retention.head_seconds` after the last append, and longer while a process that
+  listens says that its channel has a subscriber. A channel that was forgotten, or never was, has no head; its floor
+  is then the store's `base`: the greatest id that any forgotten channel may have had, at first the moment at which
+  the store was made. So a cursor from before is told of a gap: once too often at times, never once too few.
+
+Calls may switch greenlets (a busy file, a network); a store may be used by any greenlet of the process that opened
+it, and by no thread or fork of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from ..config import Policy
+from ..events import Event
+
+Clock = Callable[[], float]
+
+
+class Key(NamedTuple):
+    """An idempotency key: whose it is, its text, and a digest of the content that it stands for."""
+
+    subject: str
+    text: str
+    digest: bytes
+
+
+class Appended(NamedTuple):
+    """What an append did: the ids are `first_id … last_id`. `replayed`: an earlier call did it, nothing was stored."""
+
+    first_id: int
+    last_id: int
+    replayed: bool = False
+
+
+class Reading(NamedTuple):
+    """A channel at one moment, and its events after the id that was asked for.
+
+    `head` is the greatest id that the channel gave; where `known` is false it never gave one (or was forgotten) and
+    `head` and `floor` are the store's base. Everything after `floor` is retained; `oldest` is the first such event.
+    """
+
+    known: bool
+    head: int
+    floor: int
+    oldest: int | None
+    events: list[Event]
+
+
+class ChannelInfo(NamedTuple):
+    """A channel as it is listed. `last_event_id` is its head, `last_published_at` in Unix seconds."""
+
+    channel: str
+    events: int
+    oldest_event_id: int | None
+    last_event_id: int | None
+    last_published_at: float | None
+
+
+class Listener(Protocol):
+    """Who is told, in this process, of what any process did. The calls must not switch greenlets."""
+
+    def hears(self, channel: str) -> bool:
+        """Whether events of the channel matter here; others are not announced."""
+
+    def announce(self, events: Sequence[Event]) -> None:
+        """Events were appended. Within a channel they come in order; one may come again, or a channel's be missed
+        only if `lost` is called."""
+
+    def control(self, kind: str, data: dict[str, object]) -> None:
+        """Something else happened: `deleted` with `channel` and `to`, the id up to which nothing is left."""
+
+    def lost(self) -> None:
+        """Announcements may have been missed: what was learnt from them must be read again."""
+
+    def subscribed(self, channels: Iterable[str]) -> Iterable[str]:
+        """Those of the channels that have a subscriber here, so that their heads must be kept."""
+
+
+class Store(ABC):
+    """Keeps events and announces appends; see the module for what it promises.
+
+    Any call raises StoreUnavailable when the store cannot be reached, is locked or full; nothing was stored then.
+    """
+
+    policy: Policy
+
+    @abstractmethod
+    def now_us(self) -> int:
+        """The store's clock in microseconds since 1970. It may step back."""
+
+    @abstractmethod
+    def append(
+        self, channel: str, messages: Sequence[bytes], type: str | None = None, key: Key | None = None
+    ) -> Appended:
+        """Store one event for each message (compact JSON), in order, nothing between them, all or none.
+
+        With a key that was used for the same content within `Policy.idempotency_seconds` nothing is stored and the
+        first call's ids are returned. Raises KeyReused, TooManyKeys, TooManyChannels, StoreUnavailable.
+        """
+
+    @abstractmethod
+    def read(self, channel: str, after: int, limit: int, max_bytes: int) -> Reading:
+        """The channel's retained events after an id, oldest first: at most `limit`, ended before their JSON exceeds
+        `max_bytes`, but at least one where there is one and `limit` is not 0."""
+
+    @abstractmethod
+    def read_before(self, channel: str, before: int, limit: int, max_bytes: int) -> Reading:
+        """The newest retained events below an id, oldest first, bounded as in `read` (the newest are kept)."""
+
+    @abstractmethod
+    def info(self, channel: str) -> ChannelInfo | None:
+        """The channel as it is listed, or None where it has neither events nor a head."""
+
+    @abstractmethod
+    def channels(self, prefix: str, after: str, limit: int) -> list[ChannelInfo]:
+        """The channels with events or a head, by code point: those that begin with `prefix`, above `after`."""
+
+    @abstractmethod
+    def delete(self, channel: str) -> None:
+        """Remove every event of the channel, keep its head, and announce the control `deleted`, whether or not there
+        was anything: polls that wait for the channel's first event are to be answered too."""
+
+    @abstractmethod
+    def announce_control(self, kind: str, data: dict[str, object]) -> None:
+        """Tell every process that listens, this one too. `data` must be JSON."""
+
+    @abstractmethod
+    def listen(self, listener: Listener) -> None:
+        """Tell the listener of what any process does from now on, until `close`. One listener a store."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return when the store is reachable and its listener hears. Raises StoreUnavailable."""
+
+    @abstractmethod
+    def sweep(self) -> bool:
+        """One small step of housekeeping: drop what retention has ended. Returns whether the round goes on.
+
+        Called again and again by the server; nothing that a read shows depends on it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End listening and let go of what is open. Further calls are errors of the caller."""

@@ -1,0 +1,122 @@
+"""How a process hears what others appended to the file it shares with them.
+
+Every append takes the next number of one sequence, over all channels and processes. A process remembers the last
+number it announced. After an append of its own it announces that directly, if it is the very next; in every other
+case it reads what is above its number. It looks when a datagram wakes it, and every 100 ms for safety, at the cost
+of one look at SQLite's `data_version`, which changes with every commit of another process.
+
+A number that is not there (trimmed or deleted before this process looked, since it was stopped for a while) cannot
+be announced: then the listener is told that something was lost, and reads its channels again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+import gevent
+
+from ..errors import StoreUnavailable
+from ..events import Event
+from .base import Listener
+from .sqlite_file import SQLiteFile
+from .wakeups import Wakeups
+
+log = logging.getLogger("bide.store")
+
+#: A held poll sees what another process published within this, should every datagram be lost.
+LOOK_SECONDS = 0.1
+#: A loop that did not come round for this long is not hearing.
+DEAF_SECONDS = 5.0
+#: Rows read and announced between two turns of the event loop: some milliseconds.
+ROWS = 500
+
+
+class SQLiteListener:
+    """Announces to one listener until `stop`. `catch_up` and `appended` do not switch greenlets once they read."""
+
+    def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener) -> None:
+        self._file = file
+        self._wakeups = wakeups
+        self._listener = listener
+        self._looked_at = time.monotonic()
+        # Woken from here on, and only then the number from which to go on: nothing falls between.
+        wakeups.listen()
+        with file.reading:
+            self._event_seq = self._last("events")
+            self._control_seq = self._last("controls")
+        self._version = file.scalar("PRAGMA data_version")
+        self._greenlet = gevent.spawn(self._run)
+
+    def appended(self, channel: str, seq: int, count: int, events: Callable[[], list[Event]]) -> None:
+        """This process appended `count` events, numbered up to `seq`."""
+        if seq != self._event_seq + count:
+            self.catch_up()
+            return
+        self._event_seq = seq
+        if self._listener.hears(channel):
+            self._listener.announce(events())
+
+    def catch_up(self) -> None:
+        """Announce everything that was committed until now."""
+        while self._step():
+            pass
+
+    def hears(self) -> bool:
+        """Whether the loop comes round. Where nobody ran the event loop meanwhile (a test) it is given a turn."""
+        if time.monotonic() - self._looked_at > DEAF_SECONDS:
+            gevent.sleep(2 * LOOK_SECONDS)
+        return time.monotonic() - self._looked_at < DEAF_SECONDS
+
+    def stop(self) -> None:
+        self._greenlet.kill()
+
+    def _run(self) -> None:
+        away = False
+        while True:
+            woken = self._wakeups.wait(LOOK_SECONDS)
+            try:
+                version = self._file.scalar("PRAGMA data_version")
+                if woken or version != self._version:
+                    self._version = version
+                    while self._step():
+                        gevent.sleep(0)
+                self._looked_at = time.monotonic()
+                if away:
+                    log.warning("the store can be read again")
+                    away = False
+            except Exception as error:  # whatever it is, a worker that went deaf would be worse
+                if not away and not isinstance(error, StoreUnavailable):
+                    log.exception("the store cannot be listened to; trying again")
+                away = True
+                gevent.sleep(LOOK_SECONDS)
+
+    def _last(self, table: str) -> int:
+        return self._file.scalar("SELECT seq FROM sqlite_sequence WHERE name = ?", table) or 0
+
+    def _step(self) -> bool:
+        """Announce the next rows; whether there may be more."""
+        with self._file.reading as execute:
+            events = execute(
+                "SELECT seq, channel, id, prev, at_us, type, message FROM events JOIN channels USING (number) "
+                "WHERE seq > ? ORDER BY seq LIMIT ?",
+                (self._event_seq, ROWS),
+            ).fetchall()
+            controls = execute(
+                "SELECT seq, kind, data FROM controls WHERE seq > ? ORDER BY seq LIMIT ?",
+                (self._control_seq, ROWS),
+            ).fetchall()
+            event_seq = events[-1][0] if len(events) == ROWS else self._last("events")
+            control_seq = controls[-1][0] if len(controls) == ROWS else self._last("controls")
+        holes = event_seq - self._event_seq != len(events) or control_seq - self._control_seq != len(controls)
+        self._event_seq, self._control_seq = event_seq, control_seq
+        for _, channel, *rest in events:
+            if self._listener.hears(channel):
+                self._listener.announce([Event(channel, *rest)])
+        for _, kind, data in controls:
+            self._listener.control(kind, json.loads(data))
+        if holes:
+            self._listener.lost()
+        return len(events) == ROWS or len(controls) == ROWS

@@ -1,0 +1,115 @@
+"""Housekeeping of the file, in small steps: rows that retention has ended, keys that expired, heads that are due.
+
+Nothing that a read shows depends on it. Each step looks at some channels, by name, and writes only when there is
+something to drop, so that several processes may sweep one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..config import Policy
+from .base import Listener
+from .sqlite_file import Execute, SQLiteFile
+
+#: Channels looked at in one step, and rows deleted in one: each about a millisecond.
+CHANNELS = 200
+ROWS = 500
+
+#: How long one process's word that a head has a subscriber holds for the others, in microseconds. A round of
+#: sweeping is far shorter.
+KEPT_US = 300_000_000
+
+#: Controls are announced within 100 ms; a process that was stopped for longer than this is told that it lost some.
+CONTROL_US = 600_000_000
+
+
+class Sweep:
+    """One process's round over the channels. `listener` says which of them have a subscriber here.
+
+    `oldest` gives id and prev of the oldest event that retention shows, within a transaction.
+    """
+
+    def __init__(
+        self,
+        file: SQLiteFile,
+        policy: Policy,
+        oldest: Callable[[Execute, int, str, int], tuple[int, int] | None],
+    ) -> None:
+        self._file = file
+        self._policy = policy
+        self._oldest = oldest
+        self._after = ""
+        self.listener: Listener | None = None
+
+    def step(self, now_us: int) -> bool:
+        """Look at the next channels; whether the round goes on."""
+        with self._file.reading as execute:
+            rows = execute(
+                "SELECT number, channel, events, keys, last_at_us, kept_us, "
+                "(SELECT at_us FROM events WHERE number = channels.number ORDER BY id LIMIT 1) "
+                "FROM channels WHERE channel > ? ORDER BY channel LIMIT ?",
+                (self._after, CHANNELS),
+            ).fetchall()
+        if not rows:
+            self._after = ""
+            with self._file.writing as execute:
+                execute("DELETE FROM controls WHERE at_us < ?", (now_us - CONTROL_US,))
+            return False
+        trimmed: list[tuple[int, str]] = []
+        quiet: list[tuple[int, str, int]] = []
+        for number, channel, count, keys, last_at_us, kept_us, oldest_us in rows:
+            retention = self._policy.retention(channel)
+            due = now_us > last_at_us + retention.head_seconds * 1e6 - KEPT_US / 2
+            if count > retention.events or (count and oldest_us < now_us - retention.seconds * 1e6) or keys:
+                trimmed.append((number, channel))
+            elif not count and due:
+                quiet.append((number, channel, max(kept_us, last_at_us + int(retention.head_seconds * 1e6))))
+        whole = True
+        if trimmed or quiet:
+            with self._file.writing as execute:
+                whole = self._trim(execute, trimmed, now_us)
+                self._forget(execute, quiet, now_us)
+        if whole:
+            self._after = rows[-1][1]
+        return True
+
+    def _trim(self, execute: Execute, channels: list[tuple[int, str]], now_us: int) -> bool:
+        """Drop what has ended, as far as one step goes; whether it went all the way."""
+        left = ROWS
+        for number, channel in channels:
+            expired = execute("DELETE FROM idempotency WHERE number = ? AND expires_us <= ?", (number, now_us)).rowcount
+            count = self._file.scalar("SELECT events FROM channels WHERE number = ?", number)
+            oldest = self._oldest(execute, number, channel, count)
+            bound = 2**63 - 1 if oldest is None else oldest[0]
+            dropped = execute(
+                "DELETE FROM events WHERE seq IN "
+                "(SELECT seq FROM events WHERE number = ? AND id < ? ORDER BY id LIMIT ?)",
+                (number, bound, left),
+            ).rowcount
+            left -= dropped
+            if dropped or expired:
+                execute(
+                    "UPDATE channels SET events = events - ?, keys = keys - ? WHERE number = ?",
+                    (dropped, expired, number),
+                )
+            if not left:
+                return False
+        return True
+
+    def _forget(self, execute: Execute, channels: list[tuple[int, str, int]], now_us: int) -> None:
+        names = [channel for _, channel, _ in channels]
+        here = set(self.listener.subscribed(names)) if self.listener is not None else set()
+        for number, channel, until_us in channels:
+            if channel in here:
+                execute("UPDATE channels SET kept_us = ? WHERE number = ?", (now_us + KEPT_US, number))
+            elif now_us > until_us:
+                # It may have been written to since it was looked at.
+                forgotten = execute(
+                    "DELETE FROM channels WHERE number = ? AND events = 0 AND keys = 0 AND kept_us <= ? "
+                    "AND last_at_us <= ? RETURNING head",
+                    (number, now_us, until_us),
+                ).fetchone()
+                if forgotten is not None:
+                    execute("UPDATE meta SET value = value - 1 WHERE name = 'channels'")
+                    execute("UPDATE meta SET value = max(value, ?) WHERE name = 'base'", forgotten)

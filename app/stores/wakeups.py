@@ -1,0 +1,95 @@
+"""How the processes that share a file wake one another: an empty datagram to each sibling's unix socket.
+
+The sockets lie in a folder beside the file. A datagram says only "look": what is new is read from the file, so a
+lost one, a doubled one or one from a process that died costs nothing but the wait for the safety look.
+
+The path of a unix socket ends at 107 bytes, a data folder's does not: on Linux sockets are reached through the
+folder's descriptor in /proc. Where there is no /proc and the path is too long, only the safety look is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+from gevent import socket
+
+#: A folder's time of change ticks every few milliseconds: what changed less than this ago is listed again.
+SETTLED_SECONDS = 0.1
+
+
+class Wakeups:
+    """Sends wake-ups to every sibling that listens at `folder`; receives them after `listen`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        reached = f"/proc/self/fd/{self._descriptor}"
+        self._reached = reached if os.path.isdir(reached) else str(folder)
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+        self._receiver: socket.socket | None = None
+        self._own = ""
+        self._siblings: list[str] = []
+        self._listed_at = -1
+
+    def listen(self) -> None:
+        """Make this process one that is woken."""
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver.setblocking(False)
+        own = f"{os.getpid()}-{secrets.token_hex(4)}"
+        with contextlib.suppress(OSError):  # the safety look is enough to be right, a socket only makes it quick
+            receiver.bind(f"{self._reached}/{own}")
+            self._own = own
+        self._receiver = receiver
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until woken or the time is up; whether woken. Wake-ups that came together are one."""
+        assert self._receiver is not None
+        self._receiver.settimeout(seconds)
+        try:
+            self._receiver.recv(1)
+        except OSError:
+            return False
+        self._receiver.settimeout(0)
+        with contextlib.suppress(OSError):
+            while True:
+                self._receiver.recv(1)
+        return True
+
+    def send(self) -> None:
+        """Wake every sibling."""
+        for name in self._list():
+            try:
+                self._sender.sendto(b"", f"{self._reached}/{name}")
+            except BlockingIOError:
+                pass  # its queue is full of wake-ups: it will look
+            except FileNotFoundError:
+                self._listed_at = -1
+            except ConnectionRefusedError:
+                # Its process ended without a word; the name is never bound again.
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=self._descriptor)
+            except OSError:
+                pass  # the safety look is the sibling's way out
+
+    def close(self) -> None:
+        self._sender.close()
+        if self._receiver is not None:
+            self._receiver.close()
+        if self._own:
+            with contextlib.suppress(OSError):
+                os.unlink(self._own, dir_fd=self._descriptor)
+        os.close(self._descriptor)
+
+    def _list(self) -> list[str]:
+        changed_at = os.stat(self._descriptor).st_mtime_ns
+        if changed_at != self._listed_at:
+            self._siblings = [name for name in os.listdir(self._descriptor) if name != self._own]
+            settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
+            self._listed_at = changed_at if settled else -1
+        return self._siblings

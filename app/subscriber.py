@@ -1,0 +1,200 @@
+"""The reading end of a channel. The loop in `Subscriber.poll` is the server:
+
+    register, then: clear, read; events? answer. Time up, draining, deleted, hung up? answer so. Wait; again.
+    Unregister, whatever happened.
+
+Registered before the first read, cleared before every read: an append between any two of these steps is either in
+the read or wakes the wait.
+
+The first look at a channel reads the store, unless its tail is whole from the cursor on: a client that polls again
+at once costs the store nothing. A read that must see every write that was acknowledged before it began (`timeout=0`,
+`latest`) never trusts the tail, which may be behind other processes by a moment.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Final, Literal
+
+from .errors import InvalidRequest, StoreUnavailable, TooManyPolls
+from .events import Event, Page
+from .merge import Ready, merge
+from .notifier import Notifier, Waiter
+from .presence import Presence
+from .stores import Store
+
+Cursor = int | Literal["latest"]
+#: Calls a waiter's end when the client hangs up, for the time of a `with` block.
+HangUp = Callable[[Callable[[], None]], AbstractContextManager[None]]
+
+#: A page ends before 1 MiB; the rest is left to what surrounds the events (a hundred names, their cursors and gaps).
+PAGE_BYTES: Final = 1024 * 1024 - 64 * 1024
+#: A hold may end so much earlier, so that clients that came together do not come back together.
+EARLY: Final = 0.05
+#: A parked poll whose channel could not be read tries again after this.
+RETRY_SECONDS: Final = 0.5
+#: No cursor is handed out, and no id given, that differs from the clock by more than this the wrong way.
+CLOCK_STEP_US: Final = 60_000_000
+
+
+class _Place:
+    """Where a poll stands in one channel.
+
+    `after` is the last id that it is past, `held` the cursor to hand out if nothing comes. `gap` is set once events
+    between the cursor and the floor may have existed; `oldest` is then the oldest retained id.
+    """
+
+    __slots__ = ("after", "asked", "channel", "gap", "held", "oldest")
+
+    def __init__(self, channel: str, asked: Cursor) -> None:
+        self.channel = channel
+        self.asked = asked
+        self.after = -1 if asked == "latest" else asked
+        self.held = self.after
+        self.gap = False
+        self.oldest: int | None = None
+
+
+class Subscriber:
+    """Polls a store's channels for many clients at once. `max_polls` is how many may be open."""
+
+    def __init__(self, store: Store, notifier: Notifier, presence: Presence, max_polls: int) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._presence = presence
+        self.max_polls = max_polls
+        self.polls = 0
+
+    def poll(
+        self,
+        cursors: Mapping[str, Cursor],
+        *,
+        timeout: float,
+        limit: int | None = None,
+        several: bool = False,
+        client_id: str = "",
+        hang_up: HangUp | None = None,
+    ) -> Page:
+        """Wait until one of the channels has an event after its cursor, or the time is up. Switches greenlets.
+
+        `timeout` is in seconds, 0 never waits. With `limit` the page holds up to so many events, else one.
+        Raises InvalidRequest for a cursor from the future, TooManyPolls, StoreUnavailable.
+        """
+        if self.polls >= self.max_polls:
+            raise TooManyPolls(
+                f"This worker holds {self.polls:,} polls, its most (BIDE_MAX_POLLS): try again",
+                retry_after=random.randint(1, 5),
+            )
+        deadline = time.monotonic() + timeout * (1 - EARLY * random.random())
+        channels = tuple(cursors)
+        places = [_Place(channel, cursor) for channel, cursor in cursors.items()]
+        self.polls += 1
+        try:
+            with (
+                self._presence.here(channels, client_id, "poll"),
+                self._notifier.watch(channels) as waiter,
+            ):
+                found = self._look(places, limit or 1, first=True, fresh=timeout == 0)
+                if not found and timeout > 0 and waiter.ending is None:
+                    if hang_up is None:
+                        found = self._wait(waiter, places, limit or 1, deadline)
+                    else:
+                        with hang_up(lambda: waiter.end("hung up")):
+                            found = self._wait(waiter, places, limit or 1, deadline)
+        finally:
+            self.polls -= 1
+        return _page(places, found, several, limit is not None)
+
+    def _wait(self, waiter: Waiter, places: list[_Place], limit: int, deadline: float) -> Sequence[Event]:
+        by_channel = {place.channel: place for place in places} if len(places) > 1 else None
+        unread: set[str] = set()
+        while True:
+            left = deadline - time.monotonic()
+            if left > 0:
+                waiter.wait(min(left, RETRY_SECONDS) if unread else left)
+            ready = unread | waiter.ready if waiter.ready else unread
+            unread = set()
+            waiter.clear()
+            found: Sequence[Event] = ()
+            if ready:
+                try:
+                    found = self._look([by_channel[name] for name in ready] if by_channel else places, limit)
+                except StoreUnavailable:
+                    unread = ready  # stay parked: what was announced is read when the store is back
+            if found or waiter.ending is not None or left <= 0:
+                return found
+
+    def _look(
+        self, places: Sequence[_Place], limit: int, *, first: bool = False, fresh: bool = False
+    ) -> Sequence[Event]:
+        """What there is for the places, at most `limit` events; gaps and cursors are noted in the places."""
+        if len(places) == 1:
+            (place,) = places
+            return self._events(place, limit, PAGE_BYTES, first, fresh)
+        ready = []
+        for place in places:
+            # One of each to begin with; the merge asks for more where there is room.
+            events = self._events(place, 1, PAGE_BYTES, first, fresh)
+            if events:
+                ready.append(Ready(events, partial(self._more, place)))
+        return merge(ready, limit, PAGE_BYTES) if ready else ()
+
+    def _more(self, place: _Place, after: int, limit: int, max_bytes: int) -> Sequence[Event]:
+        tail = self._notifier.tail(place.channel, after)
+        if tail is not None:
+            return tail.after(after, limit)
+        reading = self._store.read(place.channel, after, limit, max_bytes)
+        # What was trimmed between two reads of one poll is left to the next poll, which is told of the gap.
+        return reading.events if reading.floor <= after else ()
+
+    def _events(self, place: _Place, limit: int, max_bytes: int, first: bool, fresh: bool) -> Sequence[Event]:
+        if not fresh and place.after > 0:
+            tail = self._notifier.tail(place.channel, place.after)
+            if tail is not None:
+                return _within(tail.after(place.after, limit), max_bytes)
+        now_us = self._store.now_us()
+        latest = first and place.asked == "latest"
+        reading = self._store.read(place.channel, max(place.after, 0), 0 if latest else limit, max_bytes)
+        self._notifier.adopt(place.channel, reading.head)
+        if latest:
+            place.after = reading.head
+            place.held = reading.head if reading.known else max(reading.head, now_us - CLOCK_STEP_US)
+            return ()
+        if first and place.after > max(reading.head, now_us + CLOCK_STEP_US):
+            raise InvalidRequest(
+                f"The cursor {place.after} is above every id that {place.channel} gave: "
+                "send the cursor of the last answer, 0 for the oldest event, or latest",
+                param="last_event_id",
+            )
+        beyond = reading.known and place.after > reading.head
+        if 0 < place.after < reading.floor or beyond:
+            place.gap = True
+            place.oldest = reading.oldest
+            place.after = reading.head if beyond else reading.floor
+        if reading.events and not beyond:
+            place.held = place.after
+            return reading.events
+        place.after = max(place.after, reading.head)
+        place.held = place.after if reading.known else max(place.after, now_us - CLOCK_STEP_US)
+        return ()
+
+
+def _within(events: Sequence[Event], max_bytes: int) -> Sequence[Event]:
+    size = 0
+    for number, event in enumerate(events):
+        size += len(event.json) + 1
+        if size > max_bytes and number:
+            return events[:number]
+    return events
+
+
+def _page(places: Sequence[_Place], events: Sequence[Event], several: bool, batch: bool) -> Page:
+    cursors = {place.channel: place.held for place in places}
+    for event in events:
+        cursors[event.channel] = event.id
+    gaps = {place.channel: place.oldest for place in places if place.gap}
+    return Page(cursors, events, gaps, several, batch)

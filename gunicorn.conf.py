@@ -1,0 +1,52 @@
+"""gunicorn's settings for Bide, each with its reason. What an operator sets comes from the environment."""
+
+import gc
+import sys
+
+from app.config import Settings
+from app.errors import SettingsError
+
+try:
+    _settings = Settings.from_environment()
+except SettingsError as error:
+    sys.exit(f"bide: {error}")
+
+bind = _settings.bind
+workers = _settings.workers
+
+# Every waiting poll is a greenlet.
+worker_class = "gevent"
+
+# Polls, and as many again of connections that are idle between two of them would do; the app refuses polls above
+# BIDE_MAX_POLLS with 503, so that the pool, whose end clients meet as silence, never fills.
+worker_connections = _settings.max_polls + 1000
+
+# Connections that come at once after a restart wait here; the system's own bound is net.core.somaxconn.
+backlog = 4096
+
+# A poll may name a hundred channels in its path.
+limit_request_line = 8190
+
+# Longer than proxies keep an idle upstream connection (nginx: 60 s), so that they close it and not we, under a request.
+keepalive = 75
+
+# Parked polls are answered within BIDE_DRAIN_SECONDS; the rest is for requests that are in work.
+graceful_timeout = max(10, int(_settings.drain_seconds) + 5)
+
+# Only the worker's heartbeat, not a bound on requests.
+timeout = 60
+
+# A worker that is recycled is a gap for its clients, and one that is forked after the import of the app has
+# unpatched sockets.
+max_requests = 0
+preload_app = False
+
+# Its socket has one path for each user: two servers would fight over it.
+control_socket_disable = True
+
+
+def post_worker_init(worker: object) -> None:
+    """Spare the collector what lives as long as the worker, and let it run less often: it costs every poll else."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
