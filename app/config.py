@@ -113,9 +113,6 @@ def _origins(text: str) -> frozenset[str]:
     return origins
 
 
-_DATA_DIR = Path("data")
-
-
 def _knob(default: Any, variable: str, parse: Callable[[str], Any]) -> Any:
     """A field that is read from a variable."""
     return field(default=default, metadata={"variable": variable, "parse": parse})
@@ -131,7 +128,7 @@ class Settings:
 
     #: `sqlite:///relative`, `sqlite:////absolute` or `memory://`; empty: `bide.db` in the data folder.
     store: str = _knob("", "BIDE_STORE", str)
-    data_dir: Path = _knob(_DATA_DIR, "BIDE_DATA_DIR", Path)
+    data_dir: Path = _knob(Path("data"), "BIDE_DATA_DIR", Path)
 
     retention_events: int = _knob(1000, "BIDE_RETENTION_EVENTS", _integer(1, 10_000_000))
     retention_seconds: float = _knob(86400, "BIDE_RETENTION_SECONDS", _seconds(1, MAX_SECONDS))

@@ -21,10 +21,10 @@ MAX_BATCH: Final = 1000
 MAX_KEY_CHARACTERS: Final = 255
 
 
-def check_channel(channel: str) -> str:
+def check_channel(channel: str, param: str = "channel") -> str:
     """Return a well-formed name of a channel. Raises InvalidRequest."""
     if not is_channel(channel):
-        raise InvalidRequest(f"A channel's name is {CHANNEL_RULE}; got {channel[:200]!r}", param="channel")
+        raise InvalidRequest(f"A channel's name is {CHANNEL_RULE}; got {channel[:200]!r}", param=param)
     return channel
 
 

@@ -27,9 +27,9 @@ MAX_LIMIT: Final = 1000
 _SECRET = secrets.token_bytes(16)
 
 _DIGITS = re.compile(r"[0-9]{1,16}\Z").match
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?\Z").match
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?\Z").match
 _PREFER_WAIT = re.compile(r"(?:\A|,)\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=\Z|,|;)", re.IGNORECASE).search
-_PREFIX = re.compile(r"[A-Za-z0-9_.:@~-]*\Z").match
+_PREFIX = re.compile(r"[A-Za-z0-9_.:@~-]+\Z").match
 
 
 @dataclass(slots=True)
@@ -80,10 +80,17 @@ def event_id(query: Query, name: str) -> int | None:
 
 
 def prefix(query: Query) -> str:
-    text = query.get("prefix") or ""
+    text = query.get("prefix")
+    if text is None:
+        return ""
     if not _PREFIX(text) or len(text) > MAX_CHANNEL_CHARACTERS:
         raise InvalidRequest(f"prefix begins a channel's name; got {text[:40]!r}", param="prefix")
     return text
+
+
+def after_channel(query: Query) -> str:
+    text = query.get("after")
+    return "" if text is None else check_channel(text, "after")
 
 
 def seconds(text: str, settings: Settings) -> float:
@@ -98,15 +105,15 @@ def seconds(text: str, settings: Settings) -> float:
 
 def channel_list(text: str) -> list[str]:
     """The channels of a poll: 1 to 100 distinct names, separated by commas."""
-    return distinct([check_channel(name) for name in text.split(",")])
+    return distinct([check_channel(name) for name in text.split(",")], "channel")
 
 
-def distinct(names: list[str]) -> list[str]:
+def distinct(names: list[str], param: str = "channels") -> list[str]:
     """The names, if they are 1 to 100 and no two are alike."""
     if not 1 <= len(names) <= MAX_CHANNELS_OF_A_POLL:
-        raise InvalidRequest(f"Give 1 to {MAX_CHANNELS_OF_A_POLL} channels; got {len(names)}", param="channels")
+        raise InvalidRequest(f"Give 1 to {MAX_CHANNELS_OF_A_POLL} channels; got {len(names)}", param=param)
     if len(set(names)) != len(names):
-        raise InvalidRequest("Name each channel once", param="channels")
+        raise InvalidRequest("Name each channel once", param=param)
     return names
 
 

@@ -72,9 +72,8 @@ def list_channels() -> Response:
     server = _server()
     query = params.Query(request.environ["QUERY_STRING"])
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
-    after = query.get("after")
     # One more than fits tells whether there is a next page.
-    entries = server.list_channels(params.prefix(query), check_channel(after) if after else "", limit + 1)
+    entries = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
     page = entries[:limit]
     return _json(
         encode(

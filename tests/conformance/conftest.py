@@ -1,0 +1,115 @@
+"""Which server is under test: the one named by `--url`, else one started here for each store."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from .client import Bide, fresh
+
+ROOT = Path(__file__).resolve().parents[2]
+STORES = ("sqlite", "memory")
+
+# A cold start imports everything once; a loaded machine needs several times the usual second.
+START_SECONDS = 30
+# The drain and the last kept connections; well above both.
+STOP_SECONDS = 30
+
+
+def pytest_addoption(parser):
+    parser.addoption("--url", help="run the conformance suite against this server")
+
+
+def pytest_generate_tests(metafunc):
+    if "server_url" in metafunc.fixturenames:
+        # The default is for a run over all of tests/, where this file is read after the options were.
+        url = metafunc.config.getoption("--url", default=None)
+        targets = [pytest.param(url, id="url")] if url else STORES
+        metafunc.parametrize("server_url", targets, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server_url(request, tmp_path_factory):
+    if request.param in STORES:
+        with running(request.param, tmp_path_factory.mktemp(request.param)) as url:
+            yield url
+    else:
+        yield request.param
+
+
+@pytest.fixture
+def bide(server_url):
+    return Bide(server_url)
+
+
+@pytest.fixture
+def channel():
+    return fresh()
+
+
+@contextmanager
+def running(store, folder):
+    """A real server on a socket that is bound before it starts, so that nobody else can take its port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    port = listener.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-c", "gunicorn.conf.py"]
+    command += ["-b", f"fd://{listener.fileno()}", "wsgi:app"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=settings(store, folder),
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    # Only the server may hold it: were it kept open here, requests to a dead server would hang.
+    listener.close()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await_ready(url, process, log)
+        yield url
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            code = "none: it did not stop"
+    assert code == 0, f"exit code {code}\n{log.read_text(errors='replace')}"
+
+
+def settings(store, folder):
+    """The environment without any setting of the caller's, since the suite counts on the defaults."""
+    theirs = ("BIDE_", "GUNICORN_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    for name in ("HOST", "PORT", "WEB_CONCURRENCY"):
+        env.pop(name, None)
+    if store == "memory":
+        env["BIDE_STORE"] = "memory://"
+    else:
+        env["BIDE_DATA_DIR"] = str(folder)
+    return env
+
+
+def await_ready(url, process, log):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(url + "/readyz", timeout=5).status_code == 200:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.02)
+    pytest.fail(f"the server did not start\n{log.read_text(errors='replace')}", pytrace=False)

@@ -1,0 +1,150 @@
+"""The wheel that others install: it is whole, it is called bide, and it leaves a user's own app alone."""
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from app.version import VERSION
+from tests.test_scripts import environment, request, serving
+
+ROOT = Path(__file__).parent.parent
+
+#: Publishes and subscribes through Flask's test client, beside a user's own package called app.
+PROGRAM = """
+import app
+assert app.SENTINEL == "the user's own", app.__file__
+
+import bide
+client = bide.create_app().test_client()
+published = client.post("/publish/news", json={"message": "hi"})
+assert published.status_code == 200, published.data
+polled = client.get("/subscribe/news?timeout=0")
+assert polled.status_code == 200, polled.data
+assert polled.json["message"] == "hi", polled.json
+assert polled.json["id"] == published.json["event_id"], polled.json
+"""
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a clean copy: a build folder left in the checkout would add what setup.cfg forgot."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "app", source / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    built_in = source / "dist"
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(built_in), str(source)]
+    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (built,) = built_in.iterdir()
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel, and with what is installed where the tests run."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    python = venv / "bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    (site,) = venv.glob("lib/python*/site-packages")
+    assert (site / "bide/__init__.py").exists()
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    (site / "dependencies.pth").write_text("".join(f"{folder}\n" for folder in folders))
+    return python
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's folder with a package called app of its own."""
+    folder = tmp_path / "project"
+    (folder / "app").mkdir(parents=True)
+    (folder / "app/__init__.py").write_text('SENTINEL = "the user\'s own"\n')
+    return folder
+
+
+def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
+    suffixes = {".py", ".sql", ".typed", ".html", ".js", ".css", ".lua", ".yaml"}
+    files = {path.relative_to(ROOT / "app") for path in (ROOT / "app").rglob("*") if path.suffix in suffixes}
+    names = zipfile.ZipFile(wheel).namelist()
+    packaged = {name for name in names if ".dist-info/" not in name}
+    assert packaged == {f"bide/{path.as_posix()}" for path in files}
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_says_what_it_is(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    text = archive.read(metadata).decode()
+    assert f"\nName: bide\nVersion: {VERSION}\n" in text
+    assert "\nLicense-Expression: Apache-2.0\n" in text
+    assert (ROOT / "README.md").read_text().strip() in text
+
+
+@pytest.mark.parametrize("store", ["memory://", None], ids=["memory", "the default"])
+def test_the_wheel_publishes_and_polls_beside_a_user_s_own_app(
+    installed: Path, project: Path, tmp_path: Path, store: str | None
+) -> None:
+    env = environment(BIDE_DATA_DIR=str(tmp_path / "data"))
+    if store is not None:
+        env["BIDE_STORE"] = store
+    command: list[str | Path] = [installed, "-c", PROGRAM]
+    result = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert any((tmp_path / "data").glob("*.db")) is (store is None)
+
+
+def test_plain_gunicorn_serves_the_wheel(installed: Path, project: Path, tmp_path: Path) -> None:
+    env = environment(BIDE_DATA_DIR=str(tmp_path / "data"))
+    # The control socket has one path per user: two servers would fight over it.
+    options = ["-k", "gevent", "--no-control-socket"]
+    command: list[str | Path] = [installed, "-m", "gunicorn", "bide:create_app()", *options]
+    with serving(*command, cwd=project, env=env) as (port, _):
+        status, published = request(port, "POST", "/publish/news", {"message": "hi"})
+        assert status == 200, published
+        status, polled = request(port, "GET", "/subscribe/news?timeout=0")
+        assert status == 200, polled
+        assert json.loads(polled)["message"] == "hi"
+        assert json.loads(polled)["id"] == json.loads(published)["event_id"]
+
+
+def pins(name: str) -> dict[str, str]:
+    """The versions that a lock file names, each of which must have a hash."""
+    text = (ROOT / name).read_text()
+    found = re.findall(r"^([\w.-]+)==(\S+)(?: ;.*?)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+", text, re.M)
+    assert len(found) == len(re.findall(r"^\w", text, re.M))
+    return {canonicalize_name(package): version for package, version in found}
+
+
+def test_the_locks_fit_setup_cfg_and_each_other() -> None:
+    """`scripts/lock` was run after the last change of a requirement."""
+    config = setup_cfg()
+    runtime, dev = pins("requirements.lock"), pins("requirements-dev.lock")
+    assert runtime.items() <= dev.items()
+    lines = {
+        "runtime": (runtime, config["options"]["install_requires"]),
+        "dev": (dev, config["options.extras_require"]["dev"]),
+    }
+    for kind, (pinned, text) in lines.items():
+        for line in filter(None, text.splitlines()):
+            wanted = Requirement(line)
+            version = pinned.get(canonicalize_name(wanted.name))
+            assert version is not None, f"{line} is not in the {kind} lock"
+            assert wanted.specifier.contains(version), f"{line}, but the {kind} lock has {version}"
