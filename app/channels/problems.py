@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import BideError
 from ..events import encode
 from ..lifecycle import CLOSE
+from .answers import Answer
 from .body import discard
 
 log = logging.getLogger("bide")
@@ -48,8 +49,7 @@ def problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any
         "detail": detail,
         **more,
     }
-    response = Response(encode(document), status, content_type="application/problem+json")
-    response.headers["Cache-Control"] = "no-store"
+    response = Answer(encode(document), "application/problem+json", status)
     if CLOSE in request.environ:
         environ = request.environ
         response.call_on_close(lambda: discard(environ))

@@ -12,6 +12,7 @@ from ..publisher import check_channel, check_key
 from ..server import Server, unknown
 from ..stores.base import Appended, ChannelInfo
 from . import body, params
+from .answers import Answer
 
 #: `GET /channels` and history: entries of a page where no limit is given.
 DEFAULT_LIMIT = 100
@@ -75,7 +76,7 @@ def list_channels() -> Response:
     # One more than fits tells whether there is a next page.
     entries = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
     page = entries[:limit]
-    return _json(
+    return Answer(
         encode(
             {
                 "active_channels": [info.channel for info, _ in page],
@@ -93,7 +94,7 @@ def show_channel(channel: str) -> Response:
     subscribers = server.presence.count(channel)
     if info is None and not subscribers:
         raise ChannelNotFound(f"{channel} has neither events nor a head nor a subscriber", param="channel")
-    return _json(encode(_entry(info or unknown(channel), subscribers)))
+    return Answer(encode(_entry(info or unknown(channel), subscribers)))
 
 
 def history(channel: str) -> Response:
@@ -104,7 +105,7 @@ def history(channel: str) -> Response:
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
     after, before = params.event_id(query, "after"), params.event_id(query, "before")
     page = server.history(channel, after, before, limit)
-    return _json(
+    return Answer(
         b'{"channel":"%b","events":[%b],"oldest_event_id":%b,"last_event_id":%d,"gap":%b}'
         % (
             channel.encode(),
@@ -119,7 +120,7 @@ def history(channel: str) -> Response:
 def subscribers(channel: str) -> Response:
     """GET /channels/<channel>/subscribers"""
     present = _server().presence.subscribers(check_channel(channel))
-    return _json(encode({"channel": channel, "subscribers": [subscriber._asdict() for subscriber in present]}))
+    return Answer(encode({"channel": channel, "subscribers": [subscriber._asdict() for subscriber in present]}))
 
 
 def delete(channel: str) -> Response:
@@ -147,21 +148,15 @@ def _polled(server: Server, asked: params.Asked) -> Response:
 
 
 def _page(page: Page, preference: str | None) -> Response:
-    response = _json(page.body())
+    response = Answer(page.body())
     response.headers["Last-Event-ID"] = page.last_event_id
     if preference is not None:
         response.headers["Preference-Applied"] = preference
     return response
 
 
-def _json(content: bytes) -> Response:
-    response = Response(content, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
 def _published(content: bytes, appends: list[Appended]) -> Response:
-    response = _json(content)
+    response = Answer(content)
     if all(appended.replayed for appended in appends):
         response.headers["Idempotency-Replayed"] = "true"
     return response

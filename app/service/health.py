@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, current_app
 
+from ..channels.answers import Answer
 from ..errors import Unavailable
 from ..events import encode
 from ..server import Server
@@ -44,6 +45,4 @@ def ready() -> Response:
 
 
 def _answer(value: object) -> Response:
-    response = Response(encode(value), content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Answer(encode(value))

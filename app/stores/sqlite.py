@@ -17,13 +17,15 @@ from ..config import Policy
 from ..errors import KeyReused, StoreUnavailable, TooManyChannels, TooManyKeys
 from ..events import Event
 from .base import Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from .sqlite_checkpoint import Checkpoint
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_listener import SQLiteListener
 from .sqlite_sweep import Sweep
 from .wakeups import Wakeups
 
-#: An append deletes at most so many old rows beside as many as it adds; a read hides what is over.
-TRIM_ROWS = 100
+#: Rows over the retention, hidden from reads, that gather before an append deletes them together: deleting one with
+#: each append would touch two more pages of the file every time. An append deletes at most so many beside its own.
+TRIM_ROWS = 64
 
 _EVENTS = "SELECT id, prev, at_us, type, message FROM events WHERE number = ? AND "
 
@@ -39,6 +41,7 @@ class SQLiteStore(Store):
             self.policy = self._agree(policy)
         self._wakeups = Wakeups(Path(f"{path}-listeners"))
         self._listening: SQLiteListener | None = None
+        self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self.policy, self._oldest)
 
     def now_us(self) -> int:
@@ -75,7 +78,7 @@ class SQLiteStore(Store):
             if key is not None:
                 keys = self._remember(execute, number, key, first_id, head, now_us)
             excess = count - self.policy.retention(channel).events
-            if excess > 0:
+            if excess >= TRIM_ROWS:
                 count -= execute(
                     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE number = ? ORDER BY id LIMIT ?)",
                     (number, min(excess, len(events) + TRIM_ROWS)),
@@ -141,6 +144,9 @@ class SQLiteStore(Store):
     def listen(self, listener: Listener) -> None:
         self._listening = SQLiteListener(self._file, self._wakeups, listener)
         self._sweep.listener = listener
+        # A process that listens runs an event loop, which the disk must not stop; others may wait within a commit.
+        self._file.execute("PRAGMA wal_autocheckpoint = 0")
+        self._checkpoint = Checkpoint(self._file.path)
 
     def check(self) -> None:
         with self._file.reading as execute:
@@ -154,6 +160,8 @@ class SQLiteStore(Store):
     def close(self) -> None:
         if self._listening is not None:
             self._listening.stop()
+        if self._checkpoint is not None:
+            self._checkpoint.stop()
         self._wakeups.close()
         self._file.close()
 
