@@ -50,3 +50,8 @@ def post_worker_init(worker: object) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def worker_exit(server: object, worker: object) -> None:
+    """Give the collector back what it was spared, or it meets handlers of logging after gevent's modules are gone."""
+    gc.unfreeze()

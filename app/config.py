@@ -191,6 +191,11 @@ class Settings:
                 f"BIDE_MAX_MESSAGE_BYTES={settings.max_message_bytes} cannot be used: "
                 f"give at most BIDE_MAX_BODY_BYTES ({settings.max_body_bytes})"
             )
+        if settings.store.startswith("memory:") and settings.workers > 1:
+            raise SettingsError(
+                f"WEB_CONCURRENCY={settings.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
+                "whose events one worker keeps to itself"
+            )
         return settings
 
     @property
