@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     app.register_blueprint(channels.blueprint)
     app.register_blueprint(service.blueprint)
     gate = Gate(app.wsgi_app, server.notifier)
-    app.wsgi_app = gate  # type: ignore[method-assign]  # how Flask's documentation adds a WSGI layer
+    app.wsgi_app = gate.serve  # type: ignore[method-assign]  # how Flask's documentation adds a WSGI layer
     if worker is not None:
         connections = worker.cfg.worker_connections
         server.subscriber.max_polls = min(

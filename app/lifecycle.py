@@ -54,35 +54,32 @@ class Connections:
     """The open connections of this worker, and which of them have a request in work."""
 
     def __init__(self, worker: AsyncWorker) -> None:
-        self._opened_at: dict[Any, float] = {}
-        self._asked: set[Any] = set()
-        self._busy: set[Any] = set()
+        self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open
+        self._idle: set[Any] = set()  # between two requests; one whose request is in work is in neither
         handle = worker.handle
 
         def handle_known(listener: Any, client: Any, addr: Any) -> None:
-            self._opened_at[client] = time.monotonic()
+            self._silent[client] = time.monotonic()
             try:
                 handle(listener, client, addr)
             finally:
-                self._opened_at.pop(client, None)
-                self._asked.discard(client)
+                self._silent.pop(client, None)
+                self._idle.discard(client)
 
         # On this one object, before its run() takes the method for its listeners: gunicorn has no hook for it.
         worker.handle = handle_known  # type: ignore[method-assign]  # see above
 
     def begin(self, client: Any) -> None:
-        self._busy.add(client)
-        self._asked.add(client)
+        self._silent.pop(client, None)
+        self._idle.discard(client)
 
     def end(self, client: Any) -> None:
-        self._busy.discard(client)
+        self._idle.add(client)
 
     def shut_idle(self) -> None:
         """Shut for reading every connection that has no request in work and had time to ask."""
         young = time.monotonic() - FIRST_REQUEST_SECONDS
-        for client, opened_at in list(self._opened_at.items()):
-            if client in self._busy or (client not in self._asked and opened_at > young):
-                continue
+        for client in [*self._idle, *(client for client, since in self._silent.items() if since <= young)]:
             try:
                 # By a descriptor of its own: a TLS connection's shutdown() would end more than reading.
                 plain = socket.socket(fileno=client.fileno())
@@ -90,8 +87,8 @@ class Connections:
                     plain.shutdown(socket.SHUT_RD)
                 finally:
                     plain.detach()
-            except OSError:
-                continue  # it closed meanwhile
+            except (OSError, ValueError):
+                continue  # it closed meanwhile, or its descriptor is -1 already
 
 
 class Gate:
@@ -106,7 +103,8 @@ class Gate:
         self._notifier = notifier
         self.connections: Connections | None = None
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI application. A method and no `__call__`, which would cost each parked poll 1 KiB of C stack."""
         client = environ.get("gunicorn.socket")
         if self.connections is None or client is None:
             return self._wsgi(environ, start_response)

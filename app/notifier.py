@@ -60,6 +60,10 @@ class Waiter:
         self.ending = ending
         self._flag.set()
 
+    def hang_up(self) -> None:
+        """The client is gone."""
+        self.end("hung up")
+
     def clear(self) -> None:
         """Call before each read: what is announced from here on wakes the next wait."""
         self._flag.clear()

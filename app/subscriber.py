@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, Literal
@@ -28,7 +28,7 @@ from .presence import Presence
 from .stores import Store
 
 Cursor = int | Literal["latest"]
-#: Calls a waiter's end when the client hangs up, for the time of a `with` block.
+#: Has a waiter told when the client hangs up, for the time of a `with` block.
 HangUp = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 #: A page ends before 1 MiB; the rest is left to what surrounds the events (a hundred names, their cursors and gaps).
@@ -103,7 +103,7 @@ class Subscriber:
                     if hang_up is None:
                         found = self._wait(waiter, places, limit or 1, deadline)
                     else:
-                        with hang_up(lambda: waiter.end("hung up")):
+                        with hang_up(waiter.hang_up):
                             found = self._wait(waiter, places, limit or 1, deadline)
         finally:
             self.polls -= 1
@@ -111,13 +111,13 @@ class Subscriber:
 
     def _wait(self, waiter: Waiter, places: list[_Place], limit: int, deadline: float) -> Sequence[Event]:
         by_channel = {place.channel: place for place in places} if len(places) > 1 else None
-        unread: set[str] = set()
+        unread: Collection[str] = ()
         while True:
             left = deadline - time.monotonic()
             if left > 0:
                 waiter.wait(min(left, RETRY_SECONDS) if unread else left)
-            ready = unread | waiter.ready if waiter.ready else unread
-            unread = set()
+            ready = {*unread, *waiter.ready} if waiter.ready else unread
+            unread = ()
             waiter.clear()
             found: Sequence[Event] = ()
             if ready:

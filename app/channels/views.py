@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app, request
@@ -142,7 +143,7 @@ def _polled(server: Server, asked: params.Asked) -> Response:
         limit=asked.limit,
         several=asked.several,
         client_id=params.client_id(request.environ),
-        hang_up=None if client is None else lambda callback: server.hang_ups.watch(client, callback),
+        hang_up=None if client is None else partial(server.hang_ups.watch, client),
     )
     return _page(page, asked.preference)
 

@@ -1,0 +1,83 @@
+"""The server with a window for tests, and with the accidents that they need: `gunicorn tests.support.inspected:app`.
+
+It is the very app of wsgi.py. What is added lives here, so that nothing of it is in the product:
+
+- every answer names its process in `X-Pid`;
+- `/-test-/counts` tells what the app holds for its polls, `/-test-/weight` what the process holds altogether;
+- a request with `X-Die` ends the process with SIGKILL: `before` the view runs, `after` it has (what it did is
+  committed, nothing of the answer is sent), or at the n-th statement that the store's file executes from then on;
+- `TEST_CLOCK` names a file whose content, in seconds, is added to the store's clock;
+- `TEST_IDLE_SECONDS` is how long a tail outlives its last poll, so that a test need not wait for ten seconds.
+"""
+
+import contextlib
+import ctypes
+import gc
+import itertools
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import greenlet
+from flask import request
+
+if "TEST_CLOCK" in os.environ:
+    from app import stores
+
+    _file = Path(os.environ["TEST_CLOCK"])
+    _policy, _ = stores.open_store.__defaults__
+    # Before the app opens its store. The default itself: gunicorn.conf.py has imported the module already.
+    stores.open_store.__defaults__ = (_policy, lambda: time.time() + float(_file.read_text()))
+
+if "TEST_IDLE_SECONDS" in os.environ:
+    from app import notifier
+
+    notifier.IDLE_SECONDS = float(os.environ["TEST_IDLE_SECONDS"])
+
+from wsgi import app
+
+_server = app.extensions["bide"]
+
+
+@app.before_request
+def _die_before():
+    how = request.headers.get("X-Die", "")
+    if how == "before":
+        _die()
+    if how.isdigit():
+        left = itertools.count(int(how), -1)
+        # Called when a statement is about to be executed.
+        _server.store._file._connection.set_trace_callback(lambda statement: next(left) <= 1 and _die())
+
+
+@app.after_request
+def _name_process(response):
+    if request.headers.get("X-Die") == "after":
+        _die()
+    response.headers["X-Pid"] = str(os.getpid())
+    return response
+
+
+@app.get("/-test-/counts")
+def _counts():
+    return _server.counts()
+
+
+@app.get("/-test-/weight")
+def _weigh():
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        # What is free goes back to the system, so that the resident memory is what is held.
+        ctypes.CDLL(None).malloc_trim(0)
+    return {
+        "greenlets": sum(isinstance(each, greenlet.greenlet) and not each.dead for each in gc.get_objects()),
+        "blocks": sys.getallocatedblocks(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "resident": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+    }
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,109 @@
+"""`create_app()`: the parts put together, and what is said where they cannot be."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import app as package
+from app import BOOT_ERROR, SPARE_CONNECTIONS, Publisher, Settings, create_app, open_store
+from app.errors import SettingsError, StoreUnavailable
+from tests.support.app import parts, serving, store_url
+
+MEMORY = Settings(store="memory://")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Makes apps in an environment that says nothing, and closes them."""
+    for name in ("HOST", "PORT", "WEB_CONCURRENCY", "BIDE_STORE", "BIDE_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    apps = []
+
+    def make(*arguments, **more):
+        apps.append(create_app(*arguments, **more))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        parts(app).close()
+
+
+def in_a_worker(monkeypatch, connections=16_000):
+    """Let this process be a worker of gunicorn."""
+    worker = SimpleNamespace(cfg=SimpleNamespace(worker_connections=connections), alive=True, handle=lambda *_: None)
+    monkeypatch.setattr(package, "find_worker", lambda: worker)
+    return worker
+
+
+def test_an_app_runs_with_the_settings_given(made):
+    assert parts(made(MEMORY)).settings is MEMORY
+
+
+def test_without_settings_the_environment_is_read(made, monkeypatch):
+    monkeypatch.setenv("BIDE_STORE", "memory://")
+    monkeypatch.setenv("BIDE_MAX_POLLS", "7")
+    assert parts(made()).subscriber.max_polls == 7
+
+
+def test_defaults_stand_for_what_the_environment_does_not_say(made, monkeypatch, tmp_path):
+    app = made(defaults={"data_dir": tmp_path / "data"})
+    assert (tmp_path / "data" / "bide.db").exists()
+    assert app.test_client().get("/readyz").status_code == 200
+
+
+def test_a_publisher_in_another_process_needs_the_store_alone(tmp_path):
+    url = store_url("sqlite", tmp_path)
+    with serving(url) as app:
+        store = open_store(url)
+        id = Publisher(store).publish("news", {"hello": "world"})
+        store.close()
+        assert app.test_client().get("/subscribe/news?timeout=0").json["id"] == id
+
+
+@pytest.mark.parametrize("url", ["redis://x", "sqlite://x", "sqlite:///", "memory://x", "memory:", "nonsense"])
+def test_a_store_that_does_not_exist_raises(url):
+    with pytest.raises(SettingsError, match="BIDE_STORE="):
+        create_app(Settings(store=url))
+
+
+def test_a_store_that_cannot_be_opened_raises(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        create_app(Settings(data_dir=tmp_path / "file"))
+
+
+def test_in_a_worker_it_is_said_in_one_line_and_gunicorn_stops(monkeypatch, capsys):
+    in_a_worker(monkeypatch)
+    with pytest.raises(SystemExit) as caught:
+        create_app(Settings(store="nonsense"))
+    assert caught.value.code == BOOT_ERROR
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("connections", "polls"), [(100_000, 15_000), (1000, 1000 - SPARE_CONNECTIONS), (100, 90), (10, 9)]
+)
+def test_a_worker_keeps_connections_for_everything_but_polls(made, monkeypatch, connections, polls):
+    in_a_worker(monkeypatch, connections)
+    assert parts(made(MEMORY)).subscriber.max_polls == polls
+
+
+def test_the_connections_of_a_worker_are_known_to_the_gate(made, monkeypatch):
+    worker = in_a_worker(monkeypatch)
+    handle = worker.handle
+    app = made(MEMORY)
+    assert worker.handle is not handle
+    assert app.wsgi_app.connections is not None
+
+
+def test_two_apps_in_one_process_keep_apart(made):
+    one, other = made(MEMORY), made(MEMORY)
+    one.test_client().post("/publish/news", json={"message": 1})
+    assert other.test_client().get("/channels").json["active_channels"] == []
+
+
+def test_a_closed_server_leaves_no_greenlet_running(tmp_path):
+    with serving(store_url("sqlite", tmp_path)) as app:
+        greenlets = list(parts(app).lifecycle._greenlets)
+        assert greenlets
+    assert all(greenlet.dead for greenlet in greenlets)

@@ -1,0 +1,231 @@
+"""Waiters: registered, woken, ended, and gone without a trace. The tails are in test_notifier_tails.py."""
+
+import contextlib
+import time
+from types import SimpleNamespace
+
+import gevent
+import pytest
+
+from app import notifier as module
+from app.config import Policy
+from app.notifier import Notifier
+from tests.support.app import Clock, chain, event
+
+EMPTY = {"waiters": 0, "tails": 0, "tails_bytes": 0}
+
+
+@pytest.fixture
+def notifier():
+    return Notifier(Policy(), lambda: 1000, lambda channels: ())
+
+
+@pytest.fixture
+def monotonic(monkeypatch):
+    """The clock by which idle channels are let go."""
+    clock = Clock(1000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock))
+    return clock
+
+
+def woken(waiter):
+    """Whether a wait would end at once."""
+    with gevent.Timeout(0.005, False):
+        waiter.wait(10)
+        return True
+    return False
+
+
+def test_a_waiter_is_woken_by_an_event_of_its_channel(notifier):
+    with notifier.watch(["news", "jobs"]) as waiter:
+        assert not woken(waiter)
+        notifier.announce([event(1, channel="jobs")])
+        assert woken(waiter)
+        assert waiter.ready == {"jobs"}
+        assert waiter.ending is None
+
+
+def test_a_waiter_is_not_woken_by_other_channels(notifier):
+    with notifier.watch(["news"]) as waiter:
+        notifier.announce([event(1, channel="new"), event(2, channel="News")])
+        assert not woken(waiter)
+
+
+def test_a_cleared_waiter_waits_again_and_hears_what_comes_next(notifier):
+    with notifier.watch(["news"]) as waiter:
+        notifier.announce([event(1)])
+        waiter.clear()
+        assert not woken(waiter)
+        assert waiter.ready is None
+        notifier.announce([event(2, 1)])
+        assert woken(waiter)
+
+
+def test_several_channels_that_were_announced_are_all_ready(notifier):
+    with notifier.watch(["a", "b", "c"]) as waiter:
+        notifier.announce([event(1, channel="a"), event(2, channel="b"), event(3, channel="a")])
+        assert waiter.ready == {"a", "b"}
+
+
+def test_every_waiter_of_a_channel_is_woken(notifier):
+    with notifier.watch(["news"]) as one, notifier.watch(["news"]) as other:
+        notifier.announce([event(1)])
+        assert woken(one)
+        assert woken(other)
+
+
+def test_a_channel_is_heard_as_long_as_somebody_waits_or_may_come_back(notifier, monotonic):
+    assert not notifier.hears("news")
+    with notifier.watch(["news"]):
+        assert notifier.hears("news")
+    assert notifier.hears("news")
+    monotonic.now += module.IDLE_SECONDS
+    notifier.expire()
+    assert not notifier.hears("news")
+
+
+def test_nothing_is_left_behind(notifier, monotonic):
+    with contextlib.suppress(RuntimeError), notifier.watch(["news", "jobs"]):
+        notifier.announce(chain([1, 2, 3]))
+        raise RuntimeError
+    assert notifier.counts()["waiters"] == 0
+    monotonic.now += module.IDLE_SECONDS
+    notifier.expire()
+    assert notifier.counts() == EMPTY
+
+
+def test_a_waiter_that_is_gone_is_not_woken(notifier):
+    with notifier.watch(["news"]) as waiter:
+        pass
+    notifier.announce([event(1)])
+    notifier.control("deleted", {"channel": "news", "to": 1})
+    notifier.lost()
+    notifier.drain(0)
+    assert waiter.ready is None
+    assert waiter.ending is None
+
+
+def test_an_idle_channel_is_kept_for_a_client_that_comes_back(notifier, monotonic):
+    with notifier.watch(["news"]):
+        notifier.announce([event(1)])
+    monotonic.now += module.IDLE_SECONDS - 0.1
+    notifier.expire()
+    assert notifier.tail("news", 0).head == 1
+
+
+def test_a_channel_that_was_come_back_to_is_not_idle(notifier, monotonic):
+    with notifier.watch(["news"]):
+        pass
+    with notifier.watch(["news"]):
+        monotonic.now += module.IDLE_SECONDS * 2
+        notifier.expire()
+        assert notifier.hears("news")
+    notifier.expire()
+    assert notifier.hears("news")
+
+
+def test_a_channel_with_one_of_two_waiters_gone_is_not_idle(notifier, monotonic):
+    with notifier.watch(["news"]):
+        with notifier.watch(["news"]):
+            pass
+        monotonic.now += module.IDLE_SECONDS
+        notifier.expire()
+        assert notifier.hears("news")
+
+
+def test_idle_channels_are_bounded(notifier, monotonic, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_CHANNELS", 3)
+    for number in range(10):
+        with notifier.watch([f"c{number}"]):
+            notifier.announce([event(1, channel=f"c{number}")])
+    assert [number for number in range(10) if notifier.hears(f"c{number}")] == [7, 8, 9]
+    assert notifier.counts()["tails"] == 3
+    assert notifier.counts()["tails_bytes"] == 3 * len(event(1, channel="c0").json)
+
+
+def test_the_bound_of_idle_channels_takes_none_that_is_watched(notifier, monotonic, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_CHANNELS", 0)
+    with notifier.watch(["a"]):
+        with notifier.watch(["b"]):
+            pass
+        assert notifier.hears("a")
+        assert not notifier.hears("b")
+
+
+def test_a_deleted_channel_ends_its_waiters_and_no_others(notifier):
+    with notifier.watch(["news"]) as deleted, notifier.watch(["jobs"]) as other:
+        notifier.control("deleted", {"channel": "news", "to": 0})
+        assert deleted.ending == "deleted"
+        assert woken(deleted)
+        assert other.ending is None
+        assert not woken(other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("asked", {}), ("revoked", {"channel": "news", "to": 1}), ("deleted", {"channel": "other", "to": 1})],
+)
+def test_controls_for_others_are_passed_over(notifier, kind, data):
+    with notifier.watch(["news"]) as waiter:
+        notifier.control(kind, data)
+        assert not woken(waiter)
+
+
+def test_what_was_lost_wakes_every_waiter_on_all_its_channels(notifier):
+    with notifier.watch(["a", "b"]) as waiter, notifier.watch(["c"]) as other:
+        notifier.lost()
+        assert waiter.ready == {"a", "b"}
+        assert other.ready == {"c"}
+        assert waiter.ending is None
+
+
+def test_draining_answers_every_waiter(notifier):
+    with notifier.watch(["a"]) as one, notifier.watch(["b"]) as other:
+        notifier.drain(0)
+        assert (one.ending, other.ending) == ("draining", "draining")
+        assert woken(one)
+
+
+def test_a_poll_that_comes_while_draining_is_answered_at_once(notifier):
+    notifier.drain(0)
+    assert notifier.draining
+    with notifier.watch(["news"]) as waiter:
+        assert waiter.ending == "draining"
+        assert woken(waiter)
+
+
+def test_draining_spreads_the_answers_over_its_time(notifier):
+    ended = []
+
+    def poll():
+        with notifier.watch(["news"]) as waiter:
+            waiter.wait(10)
+            ended.append(time.monotonic())
+
+    polls = [gevent.spawn(poll) for _ in range(8)]
+    gevent.sleep(0)
+    begun = time.monotonic()
+    notifier.drain(0.08)
+    gevent.joinall(polls, timeout=1)
+    assert len(ended) == 8
+    for number, at in enumerate(ended):
+        assert at - begun >= 0.01 * number
+
+
+def test_draining_leaves_an_ending_that_came_before_it(notifier):
+    with notifier.watch(["a"]), notifier.watch(["b"]) as gone:
+        gone.end("hung up")
+        notifier.drain(0)
+        assert gone.ending == "hung up"
+
+
+def test_a_waiter_that_leaves_while_draining_is_no_hindrance(notifier):
+    with notifier.watch(["a"]) as first:
+        second = gevent.spawn(lambda: notifier.watch(["b"]).__enter__())
+        gevent.sleep(0)
+        drain = gevent.spawn(notifier.drain, 0.02)
+        gevent.sleep(0)
+        assert first.ending == "draining"
+        notifier._unregister(["b"], second.get())
+        drain.get(timeout=1)
+    assert notifier.counts()["waiters"] == 0
