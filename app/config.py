@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -65,7 +66,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+        if not (text.isascii() and text.isdigit()) or len(text) > 20 or not low <= int(text) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(text)
 
@@ -212,7 +213,7 @@ class Settings:
     @property
     def store_url(self) -> str:
         """The store's URL, the default spelt out."""
-        return self.store or f"sqlite:///{self.data_dir / 'bide.db'}"
+        return self.store or "sqlite:///" + quote(str(self.data_dir / "bide.db"))
 
     @property
     def bind(self) -> str:

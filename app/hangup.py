@@ -54,6 +54,14 @@ class HangUps:
         if self._callbacks.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self._epoll is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._epoll.close()
+            self._epoll = None
+
     def _ready(self) -> None:
         for descriptor, _ in self._epoll.poll(0, BATCH):
             callback = self._callbacks.get(descriptor)

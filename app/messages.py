@@ -49,6 +49,7 @@ def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
 _decoder = json.JSONDecoder(
     object_pairs_hook=_distinct, parse_float=_finite, parse_int=len, parse_constant=_refuse_constant
 )
+_plain_decoder = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) < 20 else text)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -71,17 +72,25 @@ def check_json(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidBody(f"The body is not UTF-8: byte {error.start} starts no character") from None
-    _check_depth(body, MAX_DEPTH + 2)
     try:
         value = _decoder.decode(text)
+    except RecursionError:
+        raise InvalidBody(f"A message may be nested {MAX_DEPTH} deep") from None
     except json.JSONDecodeError as error:
         raise InvalidBody(f"The body is not JSON: {error.msg} at character {error.pos}") from None
+    # Only now: in a text that is no JSON a string may have no end, and be searched for again from each of its quotes.
+    _check_depth(body, MAX_DEPTH + 2)
     if _SURROGATE_ESCAPE(text):
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise InvalidBody("A string has half a surrogate pair: send whole characters") from None
     return value
+
+
+def plain_value(body: bytes) -> Any:
+    """The value of a JSON text that `check_json` accepted; an integer too long to mean anything to us stays text."""
+    return _plain_decoder.decode(body.decode("utf-8"))
 
 
 def compact(text: bytes) -> bytes:

@@ -154,6 +154,8 @@ class Notifier:
         self._waiters: dict[Waiter, None] = {}
         self._tails_bytes = 0
         self.draining = False
+        #: How often announcements were lost: what was read before a loss must not begin a tail after it.
+        self.losses = 0
 
     def counts(self) -> dict[str, int]:
         """How much there is of everything that could be left behind."""
@@ -216,6 +218,7 @@ class Notifier:
             waiter.end("deleted")
 
     def lost(self) -> None:
+        self.losses += 1
         for channel in self._channels.values():
             self._forget_tail(channel)
             for waiter in channel.waiters:

@@ -81,7 +81,7 @@ class Publisher:
     ) -> Appended:
         """Store messages that `check` returned. `subject` is whose idempotency key it is."""
         check_type(type)
-        return self._store.append(channel, messages, type, _key(key, subject, messages, type) if key else None)
+        return self._store.append(channel, messages, type, None if key is None else _key(key, subject, messages, type))
 
 
 def check_key(key: str) -> str:

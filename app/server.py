@@ -46,6 +46,7 @@ class Server:
     def close(self) -> None:
         """End the greenlets and let go of the store."""
         self.lifecycle.stop()
+        self.hang_ups.close()
         self.store.close()
 
     def counts(self) -> dict[str, int]:

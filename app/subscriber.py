@@ -140,11 +140,11 @@ class Subscriber:
             # One of each to begin with; the merge asks for more where there is room.
             events = self._events(place, 1, PAGE_BYTES, first, fresh)
             if events:
-                ready.append(Ready(events, partial(self._more, place)))
+                ready.append(Ready(events, partial(self._more, place, fresh)))
         return merge(ready, limit, PAGE_BYTES) if ready else ()
 
-    def _more(self, place: _Place, after: int, limit: int, max_bytes: int) -> Sequence[Event]:
-        tail = self._notifier.tail(place.channel, after)
+    def _more(self, place: _Place, fresh: bool, after: int, limit: int, max_bytes: int) -> Sequence[Event]:
+        tail = None if fresh else self._notifier.tail(place.channel, after)
         if tail is not None:
             return tail.after(after, limit)
         reading = self._store.read(place.channel, after, limit, max_bytes)
@@ -157,9 +157,11 @@ class Subscriber:
             if tail is not None:
                 return _within(tail.after(place.after, limit), max_bytes)
         now_us = self._store.now_us()
+        losses = self._notifier.losses
         latest = first and place.asked == "latest"
         reading = self._store.read(place.channel, max(place.after, 0), 0 if latest else limit, max_bytes)
-        self._notifier.adopt(place.channel, reading.head)
+        if losses == self._notifier.losses:
+            self._notifier.adopt(place.channel, reading.head)
         if latest:
             place.after = reading.head
             place.held = reading.head if reading.known else max(reading.head, now_us - CLOCK_STEP_US)
@@ -172,7 +174,8 @@ class Subscriber:
             )
         beyond = reading.known and place.after > reading.head
         if 0 < place.after < reading.floor or beyond:
-            place.gap = True
+            # Who asked from the oldest on asked for no event before it, wherever that is by now.
+            place.gap = place.gap or place.asked != 0
             place.oldest = reading.oldest
             place.after = reading.head if beyond else reading.floor
         if reading.events and not beyond:
@@ -197,4 +200,8 @@ def _page(places: Sequence[_Place], events: Sequence[Event], several: bool, batc
     for event in events:
         cursors[event.channel] = event.id
     gaps = {place.channel: place.oldest for place in places if place.gap}
+    for event in events:
+        # Nothing was retained when the gap was met, and this is what came since.
+        if gaps.get(event.channel, 0) is None:
+            gaps[event.channel] = event.id
     return Page(cursors, events, gaps, several, batch)

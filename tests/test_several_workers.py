@@ -87,7 +87,6 @@ def test_latest_sees_it_although_its_tail_does_not(here, there):
         assert poll(there, "latest").cursors == {"news": sent}
 
 
-@pytest.mark.xfail(reason="what follows a channel's first event is taken from the tail, fresh or not", strict=True)
 def test_a_poll_of_several_channels_that_does_not_wait_sees_it_too(here, there):
     first = publish(here)
     with there.notifier.watch(["news"]):
@@ -186,7 +185,6 @@ def test_rows_that_are_gone_before_they_were_heard_are_read_again(here, there):
     assert ids(page) == [sent]
 
 
-@pytest.mark.xfail(reason="the change was noted as seen before it was read", strict=True)
 def test_a_look_that_failed_is_looked_again(here, there, monkeypatch):
     monkeypatch.setattr(here.store.store._wakeups, "send", lambda: None)
     listener = there.store.store._listening
@@ -223,7 +221,6 @@ def test_one_key_at_two_workers_at_once_is_one_event(here, there, url):
     assert len(poll(here, 0, limit=10).events) == 2
 
 
-@pytest.mark.xfail(reason="what others stored is announced within the publish, after its commit", strict=True)
 def test_a_publish_that_was_committed_is_acknowledged_whatever_becomes_of_its_announcement(here, there, monkeypatch):
     def failing():
         raise StoreUnavailable("The store cannot be used at the moment: try again")

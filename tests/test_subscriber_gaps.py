@@ -112,7 +112,6 @@ def test_a_forgotten_head_is_a_gap_to_who_was_below_it(bide, clock):
     assert bide.publisher.publish("short", 2) > cursor
 
 
-@pytest.mark.xfail(reason="a poll that waits from 0 stands at the old base when another head is forgotten", strict=True)
 def test_a_head_that_is_forgotten_elsewhere_is_no_gap_to_a_poll_from_0(bide, clock):
     bide.publisher.publish("short", 1)
     clock.now += HEAD_SECONDS
@@ -131,7 +130,6 @@ def test_a_cursor_that_the_store_lost_goes_on_from_the_head_and_is_told(bide, cl
     assert page.gaps == {"news": head}
 
 
-@pytest.mark.xfail(reason="the oldest id is the one of the first look, when there was none", strict=True)
 def test_a_gap_told_with_an_event_names_the_oldest_there_is(bide, clock):
     cursor = bide.publisher.publish("short", 1)
     bide.publisher.publish("short", 2)

@@ -64,7 +64,6 @@ def test_the_store_lost_and_regained_between_read_and_wait(bide, monkeypatch):
     assert ids(answer(waiting(bide, 0))) == sent
 
 
-@pytest.mark.xfail(reason="the head that was read before the loss begins a tail after it", strict=True)
 def test_the_store_lost_and_regained_while_its_answer_is_on_the_way(bide, monkeypatch):
     """No store of one machine switches greenlets there; one behind a network does."""
     sent = []

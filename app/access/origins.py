@@ -12,7 +12,6 @@ that is open in it. Two rules stand against that:
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, request
 
@@ -77,7 +76,7 @@ def _is_own(origin: str, environ: dict[str, Any]) -> bool:
     """Whether the origin is the request's own: the same host and port. The scheme may differ, since a proxy in front
     may speak TLS to the browser and plain HTTP to us."""
     scheme, _, place = origin.partition("://")
-    if scheme not in DEFAULT_PORTS or not place or urlsplit(origin).path:
+    if scheme not in DEFAULT_PORTS or not place:
         return False
     name, port = split_host(place.lower())
     own_name, own_port = split_host(environ.get("HTTP_HOST", "").lower())

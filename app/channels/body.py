@@ -17,7 +17,7 @@ from gunicorn.http.errors import NoMoreData, ParseException
 
 from ..errors import BodyTimeout, InvalidBody, InvalidRequest, MessageRequired, TooLarge, UnsupportedBody
 from ..lifecycle import CLOSE
-from ..messages import check_json, check_type, compact, from_text
+from ..messages import check_json, check_type, compact, from_text, plain_value
 
 #: A body has this long to arrive whole.
 BODY_SECONDS: Final = 10.0
@@ -43,13 +43,10 @@ class Publication:
 class _Publishing(msgspec.Struct):
     message: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    type: Any = None
-    channels: Any = None
 
 
 _decode_publishing = msgspec.json.Decoder(_Publishing).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def read(environ: dict[str, Any], max_bytes: int) -> bytes:
@@ -72,8 +69,8 @@ def read(environ: dict[str, Any], max_bytes: int) -> bytes:
             body: bytes = environ["wsgi.input"].read(max_bytes + 1 if declared is None else declared)
     except gevent.Timeout:
         raise BodyTimeout(f"A body must arrive within {BODY_SECONDS:g} seconds") from None
-    except NoMoreData:
-        raise InvalidBody("The body ended before its last chunk") from None
+    except (NoMoreData, OSError):
+        raise InvalidBody("The connection ended within the body") from None
     except ParseException:
         raise InvalidBody("The body is not well-formed chunks (RFC 9112, section 7.1)") from None
     if declared is not None and len(body) < declared:
@@ -123,7 +120,8 @@ def json_object(environ: dict[str, Any], max_bytes: int) -> dict[str, Any]:
         raise UnsupportedBody(f"Send application/json; got {media[:80]!r}")
     if not isinstance(check_json(body), dict):
         raise InvalidBody("The body is a JSON object")
-    return _decode_object(body)
+    value: dict[str, Any] = plain_value(body)
+    return value
 
 
 def _of_json(body: bytes) -> Publication:
@@ -133,17 +131,18 @@ def _of_json(body: bytes) -> Publication:
     if not isinstance(value, dict):
         raise InvalidBody('The body is a JSON object such as {"message": "hello"}')
     asked = _decode_publishing(body)
-    kind = check_type(asked.type)
+    kind = check_type(value.get("type"))
+    channels = value.get("channels")
     message, messages = asked.message, asked.messages
     if message is not msgspec.UNSET and messages is not msgspec.UNSET:
         raise InvalidRequest("Send message or messages, not both", param="messages")
     if messages is not msgspec.UNSET:
         if not isinstance(value["messages"], list) or not value["messages"]:
             raise InvalidRequest("messages is a list of at least one message", param="messages")
-        return Publication([compact(bytes(raw)) for raw in _decode_list(messages)], True, kind, asked.channels)
+        return Publication([compact(bytes(raw)) for raw in _decode_list(messages)], True, kind, channels)
     if message is msgspec.UNSET:
         raise MessageRequired('Send a JSON object such as {"message": "hello"}', param="message")
-    return Publication([compact(bytes(message))], False, kind, asked.channels)
+    return Publication([compact(bytes(message))], False, kind, channels)
 
 
 def _of_form(body: bytes) -> Publication:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from ..errors import ChannelNotFound, InvalidRequest, StoreUnavailable
+from ..errors import BideError, ChannelNotFound, InvalidRequest
 from ..events import Page, encode
 from ..publisher import check_channel, check_key
 from ..server import Server, unknown
@@ -44,13 +44,10 @@ def publish_several() -> Response:
     for channel in channels:
         try:
             appended = server.publisher.append(channel, asked.messages, asked.type, key)
-        except StoreUnavailable as error:
-            raise StoreUnavailable(
-                f"{len(done)} of {len(channels)} channels were published to: "
-                "repeat the request with its Idempotency-Key for the rest",
-                retry_after=error.retry_after,
-                more={"events": done},
-            ) from error
+        except BideError as error:
+            # Each channel is atomic, the set is not: the client repeats it with its key, and this is done already.
+            error.more["events"] = done
+            raise
         done.append({"channel": channel, "event_id": appended.last_id})
         appends.append(appended)
     return _published(encode({"status": "published", "events": done}), appends)

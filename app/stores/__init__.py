@@ -23,7 +23,7 @@ def open_store(url: str, policy: Policy | None = None, clock: Clock = time.time)
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest:
         return MemoryStore(policy or Policy(), clock)
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 and "?" not in rest:
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 and "?" not in rest and "%00" not in rest:
         return SQLiteStore(unquote(rest[1:]), policy, clock)
     raise SettingsError(
         f"BIDE_STORE={url!r} cannot be used: give sqlite:///relative/path, sqlite:////absolute/path or memory://"

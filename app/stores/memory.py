@@ -112,7 +112,7 @@ class MemoryStore(Store):
         if key is not None:
             expires_us = now_us + int(self.policy.idempotency_seconds * 1e6)
             kept.keys[key.subject, key.text] = _Remembered(key.digest, appended, expires_us)
-        if self._listener is not None:
+        if self._listener is not None and self._listener.hears(channel):
             self._listener.announce(events)
         return appended
 

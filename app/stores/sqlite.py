@@ -35,11 +35,16 @@ class SQLiteStore(Store):
 
     def __init__(self, path: str, policy: Policy | None, clock: Clock) -> None:
         self._clock = clock
-        self._file = SQLiteFile(Path(path))
+        # Absolute, so that it stays the same file when the process goes to another folder (and never `:memory:`).
+        self._file = SQLiteFile(Path(path).absolute())
         with self._file.writing as execute:
             execute("INSERT OR IGNORE INTO meta VALUES ('base', ?), ('channels', 0)", (self.now_us(),))
             self.policy = self._agree(policy)
-        self._wakeups = Wakeups(Path(f"{path}-listeners"))
+        try:
+            self._wakeups = Wakeups(Path(f"{self._file.path}-listeners"))
+        except OSError as error:
+            self._file.close()
+            raise StoreUnavailable(f"{self._file.path}-listeners cannot be a folder: {error}") from error
         self._listening: SQLiteListener | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self.policy, self._oldest)
@@ -224,7 +229,7 @@ class SQLiteStore(Store):
 
     def _tell(self) -> None:
         if self._listening is not None:
-            self._listening.catch_up()
+            self._listening.tell()
         self._wakeups.send()
 
     def _oldest(self, execute: Execute, number: int, channel: str, count: int) -> tuple[int, int] | None:

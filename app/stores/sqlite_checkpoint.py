@@ -16,6 +16,7 @@ import sqlite3
 from pathlib import Path
 
 import gevent
+from gevent import monkey
 
 log = logging.getLogger("bide.store")
 
@@ -31,11 +32,14 @@ class Checkpoint:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        # A native lock: the thread that moves the log holds it, and who closes the connection waits for it.
+        self._moving = monkey.get_original("_thread", "allocate_lock")()
         self._greenlet: gevent.Greenlet[..., None] = gevent.spawn(self._run)
 
     def stop(self) -> None:
         self._greenlet.kill()
-        self._connection.close()
+        with self._moving:
+            self._connection.close()
 
     def _run(self) -> None:
         while True:
@@ -48,6 +52,7 @@ class Checkpoint:
                 log.debug("%s: the log was not moved: %s", self._path, error)
 
     def _move(self) -> None:
-        _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages >= RESTART_PAGES:
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        with self._moving:
+            _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages >= RESTART_PAGES:
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()

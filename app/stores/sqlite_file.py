@@ -132,6 +132,7 @@ class SQLiteFile:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
+                self._recognise()
                 self.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.DatabaseError as error:
@@ -144,16 +145,20 @@ class SQLiteFile:
         with self.writing:
             self._migrate()
 
-    def _migrate(self) -> None:
+    def _recognise(self) -> None:
+        """Refuse what is not ours, before anything is written into it. Raises SettingsError."""
         version = self.scalar("PRAGMA user_version")
+        foreign = self.scalar("PRAGMA application_id") != APPLICATION_ID
+        if foreign and (version or self.scalar("SELECT count(*) FROM sqlite_schema")):
+            raise SettingsError(f"{self.path} is a database of another program: give another BIDE_STORE")
         if version > len(MIGRATIONS):
             raise SettingsError(
                 f"{self.path} was written by a newer version of Bide (schema {version}; "
                 f"this one knows {len(MIGRATIONS)}): run that version, or give another BIDE_STORE"
             )
-        foreign = self.scalar("PRAGMA application_id") != APPLICATION_ID
-        if foreign and (version or self.scalar("SELECT count(*) FROM sqlite_schema")):
-            raise SettingsError(f"{self.path} is a database of another program: give another BIDE_STORE")
+
+    def _migrate(self) -> None:
+        version = self.scalar("PRAGMA user_version")
         for number in range(version, len(MIGRATIONS)):
             # Not executescript(), which would commit what has been done so far.
             for statement in MIGRATIONS[number]().split(";\n"):

@@ -35,7 +35,7 @@ ROWS = 500
 
 
 class SQLiteListener:
-    """Announces to one listener until `stop`. `catch_up` and `appended` do not switch greenlets once they read."""
+    """Announces to one listener until `stop`. `tell` and `appended` do not switch greenlets once they read."""
 
     def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener) -> None:
         self._file = file
@@ -44,25 +44,32 @@ class SQLiteListener:
         self._looked_at = time.monotonic()
         # Woken from here on, and only then the number from which to go on: nothing falls between.
         wakeups.listen()
+        # Before the numbers too: a commit in between is then a change that is looked at.
+        self._version: int | None = file.scalar("PRAGMA data_version")
         with file.reading:
             self._event_seq = self._last("events")
             self._control_seq = self._last("controls")
-        self._version = file.scalar("PRAGMA data_version")
         self._greenlet = gevent.spawn(self._run)
 
     def appended(self, channel: str, seq: int, count: int, events: Callable[[], list[Event]]) -> None:
         """This process appended `count` events, numbered up to `seq`."""
         if seq != self._event_seq + count:
-            self.catch_up()
+            self.tell()
             return
         self._event_seq = seq
         if self._listener.hears(channel):
             self._listener.announce(events())
 
-    def catch_up(self) -> None:
-        """Announce everything that was committed until now."""
-        while self._step():
-            pass
+    def tell(self) -> None:
+        """Announce everything that was committed until now, this process's own last commit among it.
+
+        That is stored whether or not it can be read back at this moment: if not, the loop announces it.
+        """
+        try:
+            while self._step():
+                pass
+        except StoreUnavailable:
+            self._version = None
 
     def hears(self) -> bool:
         """Whether the loop comes round. Where nobody ran the event loop meanwhile (a test) it is given a turn."""
@@ -80,9 +87,9 @@ class SQLiteListener:
             try:
                 version = self._file.scalar("PRAGMA data_version")
                 if woken or version != self._version:
-                    self._version = version
                     while self._step():
                         gevent.sleep(0)
+                    self._version = version  # only now: a look that failed is to be looked again
                 self._looked_at = time.monotonic()
                 if away:
                     log.warning("the store can be read again")

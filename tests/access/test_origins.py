@@ -98,7 +98,6 @@ def test_a_page_of_another_origin_may_not(origin, host):
         check_origin(environ(host, origin=origin), frozenset())
 
 
-@pytest.mark.xfail(reason="the origin is split by a parser that raises", raises=ValueError, strict=True)
 @pytest.mark.parametrize("origin", ["http://[", "http://[localhost:8000", "http://localhost]:8000", "http://\u2100.c"])
 def test_what_is_no_origin_is_a_foreign_one(origin):
     with pytest.raises(ForeignOrigin):

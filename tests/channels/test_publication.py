@@ -96,14 +96,12 @@ def test_json_that_is_none_is_refused(content):
     refused(InvalidBody, content)
 
 
-@pytest.mark.xfail(reason="the second parser gives up at 309 digits", raises=ValidationError, strict=True)
 @pytest.mark.parametrize("field", ["type", "channels"])
 def test_an_integer_of_any_length_is_no_failure_of_the_server(field):
     with contextlib.suppress(InvalidRequest):
         asked(f'{{"message": 1, "{field}": {"1" * 5000}}}')
 
 
-@pytest.mark.xfail(reason="the second parser gives up at 309 digits", raises=ValidationError, strict=True)
 def test_an_integer_of_any_length_is_no_failure_of_the_server_in_other_calls():
     with contextlib.suppress(InvalidRequest):
         json_object(environ(f'{{"timeout": {"1" * 5000}}}', JSON), 10**6)

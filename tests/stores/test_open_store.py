@@ -138,11 +138,12 @@ def test_a_path_that_no_file_can_have_is_refused(folder):
     assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("url", ["sqlite:////", "sqlite:///.", "sqlite:///" + "x" * 300])
-def test_a_path_that_cannot_be_opened_is_told_with_its_name(url):
-    with pytest.raises(StoreUnavailable) as raised:
-        open_store(url)
-    assert url.removeprefix("sqlite:///") in str(raised.value)
+@pytest.mark.parametrize("name", ["folder", "x" * 300])
+def test_a_path_that_cannot_be_opened_is_told_with_its_name(folder, name):
+    (folder / "folder").mkdir()
+    with pytest.raises(StoreUnavailable, match=name) as raised:
+        open_store(f"sqlite:///{name}")
+    assert "\n" not in str(raised.value)
 
 
 def test_an_open_that_was_refused_may_be_tried_again(open_here, folder):

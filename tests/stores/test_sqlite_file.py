@@ -76,6 +76,24 @@ def test_folders_on_the_way_are_made(opened, tmp_path):
     assert path.is_file()
 
 
+@pytest.mark.parametrize("statement", ["PRAGMA user_version", "PRAGMA application_id", "SELECT count(*)"])
+def test_a_file_that_another_process_makes_meanwhile_is_not_taken_for_a_foreign_one(opened, monkeypatch, statement):
+    scalar = sqlite_file.SQLiteFile.scalar
+    others = []
+
+    def made_first(file, asked, *values):
+        if asked.startswith(statement) and not others:
+            others.append(asked)
+            with contextlib.suppress(StoreUnavailable):  # where this one holds a lock already
+                put(opened(), "a", 1)
+        return scalar(file, asked, *values)
+
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.03)
+    monkeypatch.setattr(sqlite_file.SQLiteFile, "scalar", made_first)
+    put(opened(), "b", 2)
+    assert others
+
+
 def test_an_older_file_is_brought_to_this_version_and_keeps_its_events(written, opened, path, request):
     request.getfixturevalue("one_more_version")
     store = opened()

@@ -153,7 +153,7 @@ class TestBySafetyLook:
                 (Path(f"{path}-listeners") / name).unlink()
 
         def appended_first(file, statement, *values):
-            if statement == "PRAGMA data_version":
+            if values == ("controls",):
                 monkeypatch.setattr(sqlite_listener.SQLiteFile, "scalar", scalar)
                 put(one, "a", 1)
             return scalar(file, statement, *values)

@@ -15,7 +15,7 @@ import hypothesis
 import msgspec
 from flask import Flask
 
-import app as package
+from app import factory as package
 from app.config import Policy, Settings
 from app.errors import StoreUnavailable
 from app.events import Event, Page

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import app as package
-from app import BOOT_ERROR, SPARE_CONNECTIONS, Publisher, Settings, create_app, open_store
+from app import factory as package
+from app import Publisher, Settings, create_app, open_store
+from app.factory import BOOT_ERROR, SPARE_CONNECTIONS
 from app.errors import SettingsError, StoreUnavailable
 from tests.support.app import parts, serving, store_url
 
@@ -93,7 +94,7 @@ def test_the_connections_of_a_worker_are_known_to_the_gate(made, monkeypatch):
     handle = worker.handle
     app = made(MEMORY)
     assert worker.handle is not handle
-    assert app.wsgi_app.connections is not None
+    assert app.wsgi_app.__self__.connections is not None
 
 
 def test_two_apps_in_one_process_keep_apart(made):
