@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from app import factory as package
 from app import Publisher, Settings, create_app, open_store
-from app.factory import BOOT_ERROR, SPARE_CONNECTIONS
+from app import factory as package
 from app.errors import SettingsError, StoreUnavailable
+from app.factory import BOOT_ERROR, SPARE_CONNECTIONS
 from tests.support.app import parts, serving, store_url
 
 MEMORY = Settings(store="memory://")

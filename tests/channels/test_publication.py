@@ -5,7 +5,6 @@ import io
 from urllib.parse import urlencode
 
 import pytest
-from msgspec import ValidationError
 
 from app.channels.body import Publication, json_object, publication
 from app.errors import InvalidBody, InvalidRequest, MessageRequired, UnsupportedBody

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from app.errors import TooManyKeys
-from app.stores import sqlite_listener
+from app.stores import sqlite_file, sqlite_listener
 from app.stores.base import Key
 
 from .support import Ear, eventually, everything, policy, put, said, sweep
@@ -142,24 +142,24 @@ class TestBySafetyLook:
         one.delete("a")
         eventually(lambda: other.ear.controls, seconds=1)
 
-    def test_a_commit_while_a_listener_began_is_heard(self, opened, listening, path, monkeypatch):
+    def test_a_commit_right_after_a_listener_read_where_to_go_on_is_heard(self, opened, listening, path, monkeypatch):
         one = opened()
-        bind = sqlite_listener.Wakeups.listen
-        scalar = sqlite_listener.SQLiteFile.scalar
+        bind, end, armed = sqlite_listener.Wakeups.listen, sqlite_file.Transaction.__exit__, []
 
         def listen(wakeups):
             bind(wakeups)
             for name in sockets(path):
                 (Path(f"{path}-listeners") / name).unlink()
+            armed.append(True)
 
-        def appended_first(file, statement, *values):
-            if values == ("controls",):
-                monkeypatch.setattr(sqlite_listener.SQLiteFile, "scalar", scalar)
+        def then_appended(transaction, *raised):
+            end(transaction, *raised)
+            if armed:
+                armed.clear()
                 put(one, "a", 1)
-            return scalar(file, statement, *values)
 
         monkeypatch.setattr(sqlite_listener.Wakeups, "listen", listen)
-        monkeypatch.setattr(sqlite_listener.SQLiteFile, "scalar", appended_first)
+        monkeypatch.setattr(sqlite_file.Transaction, "__exit__", then_appended)
         late = listening()
         eventually(lambda: late.ear.events, seconds=1)
 
