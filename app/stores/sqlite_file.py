@@ -147,9 +147,16 @@ class SQLiteFile:
 
     def _recognise(self) -> None:
         """Refuse what is not ours, before anything is written into it. Raises SettingsError."""
-        version = self.scalar("PRAGMA user_version")
-        foreign = self.scalar("PRAGMA application_id") != APPLICATION_ID
-        if foreign and (version or self.scalar("SELECT count(*) FROM sqlite_schema")):
+        # One moment of the file, which another process may be making just now.
+        self.execute("BEGIN")
+        try:
+            version = self.scalar("PRAGMA user_version")
+            foreign = self.scalar("PRAGMA application_id") != APPLICATION_ID
+            used = version or self.scalar("SELECT count(*) FROM sqlite_schema")
+        finally:
+            if self.in_transaction:
+                self.execute("ROLLBACK")
+        if foreign and used:
             raise SettingsError(f"{self.path} is a database of another program: give another BIDE_STORE")
         if version > len(MIGRATIONS):
             raise SettingsError(
