@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from ..errors import BideError, ChannelNotFound, InvalidRequest
+from ..errors import BideError, ChannelNotFound, InvalidRequest, Unavailable
 from ..events import Page, encode
 from ..publisher import check_channel, check_key
 from ..server import Server, unknown
@@ -46,7 +46,8 @@ def publish_several() -> Response:
             appended = server.publisher.append(channel, asked.messages, asked.type, key)
         except BideError as error:
             # Each channel is atomic, the set is not: the client repeats it with its key, and this is done already.
-            error.more["events"] = done
+            if done or isinstance(error, Unavailable):
+                error.more["events"] = done
             raise
         done.append({"channel": channel, "event_id": appended.last_id})
         appends.append(appended)
