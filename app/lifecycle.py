@@ -5,9 +5,10 @@ gunicorn tells a worker to stop by setting `worker.alive`; no hook says so, and 
 process's handler of SIGTERM, while it loads the app; its `handle` is wrapped, which tells the open connections.
 
 A stopping worker answers its parked polls, spread over the drain time, and closes each connection after its answer
-(`force_close`). A connection on which nothing is asked is shut for reading: what the client has sent already is still
-read and answered, then gunicorn meets the end. Otherwise an idle connection would hold the worker until its
-keep-alive time is over.
+(`force_close`). It still accepts for a second, since gunicorn's loop looks so seldom; a poll that comes then is held
+until nothing is accepted any more, or its client would be back at once, again and again. A connection on which
+nothing is asked is shut for reading: what the client has sent already is still read and answered, then gunicorn meets
+the end. Otherwise an idle connection would hold the worker until its keep-alive time is over.
 """
 
 from __future__ import annotations
@@ -51,18 +52,25 @@ def find_worker() -> AsyncWorker | None:
 
 
 class Connections:
-    """The open connections of this worker, and which of them have a request in work."""
+    """The open connections of this worker, and which of them have a request in work.
 
-    def __init__(self, worker: AsyncWorker) -> None:
+    Above `kept` of them a connection is closed after its answer, however long its client would keep it.
+    """
+
+    def __init__(self, worker: AsyncWorker, kept: int) -> None:
+        self.kept = kept
+        self.open = 0
         self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open
         self._idle: set[Any] = set()  # between two requests; one whose request is in work is in neither
         handle = worker.handle
 
         def handle_known(listener: Any, client: Any, addr: Any) -> None:
             self._silent[client] = time.monotonic()
+            self.open += 1
             try:
                 handle(listener, client, addr)
             finally:
+                self.open -= 1
                 self._silent.pop(client, None)
                 self._idle.discard(client)
 
@@ -106,18 +114,19 @@ class Gate:
     def serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI application. A method and no `__call__`, which would cost each parked poll 1 KiB of C stack."""
         client = environ.get("gunicorn.socket")
-        if self.connections is None or client is None:
+        connections = self.connections
+        if connections is None or client is None:
             return self._wsgi(environ, start_response)
-        self.connections.begin(client)
+        connections.begin(client)
         try:
             body = self._wsgi(environ, start_response)
-            if self._notifier.draining or CLOSE in environ:
+            if self._notifier.draining or CLOSE in environ or connections.open > connections.kept:
                 force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
                 if force_close is not None:
                     force_close()
             return body
         finally:
-            self.connections.end(client)
+            connections.end(client)
 
 
 class Lifecycle:
@@ -130,12 +139,12 @@ class Lifecycle:
         self._drain_seconds = drain_seconds
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
-    def start(self, worker: AsyncWorker | None, gate: Gate) -> None:
-        """Begin housekeeping, and to watch the worker where there is one."""
+    def start(self, worker: AsyncWorker | None, gate: Gate, kept: int) -> None:
+        """Begin housekeeping, and to watch the worker where there is one, and its connections (see there)."""
         self._spawn(self._keep_house)
         self._spawn(self._sweep)
         if worker is not None:
-            connections = gate.connections = Connections(worker)
+            connections = gate.connections = Connections(worker, kept)
             self._spawn(lambda: self._watch(worker, connections))
 
     def stop(self) -> None:

@@ -18,15 +18,12 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Literal
 
 import gevent
-from gevent.event import Event as Flag
 
-from .config import Policy
+from .config import Retention
 from .events import Event
-
-Ending = Literal["draining", "deleted", "hung up"]
+from .waiter import Waiter
 
 #: One tail serves clients that poll again at once; whoever is further behind reads the store.
 TAIL_EVENTS = 256
@@ -37,42 +34,8 @@ TAILS_BYTES = 64 * 1024 * 1024
 IDLE_SECONDS = 10.0
 #: Channels that are kept although nobody waits on them.
 IDLE_CHANNELS = 10_000
-
-
-class Waiter:
-    """One poll's flag. `ready` are the channels that were announced since it was cleared."""
-
-    __slots__ = ("_flag", "ending", "ready")
-
-    def __init__(self) -> None:
-        self._flag = Flag()
-        self.ready: set[str] | None = None  # made when needed: most of the time a poll is only waiting
-        self.ending: Ending | None = None
-
-    def wake(self, channel: str) -> None:
-        if self.ready is None:
-            self.ready = set()
-        self.ready.add(channel)
-        self._flag.set()
-
-    def end(self, ending: Ending) -> None:
-        """Let the poll answer at once, as if its time were up."""
-        self.ending = ending
-        self._flag.set()
-
-    def hang_up(self) -> None:
-        """The client is gone."""
-        self.end("hung up")
-
-    def clear(self) -> None:
-        """Call before each read: what is announced from here on wakes the next wait."""
-        self._flag.clear()
-        self.ready = None
-
-    def wait(self, seconds: float) -> None:
-        """Wait until woken or the time is up. Switches greenlets."""
-        if self.ending is None:
-            self._flag.wait(seconds)
+#: A stopping gunicorn worker still accepts for up to a second.
+ACCEPTING_SECONDS = 1.1
 
 
 class Tail:
@@ -141,12 +104,15 @@ class Watch:
 
 
 class Notifier:
-    """A store's listener. `policy` bounds what tails may show; `clock` gives the store's Unix microseconds."""
+    """A store's listener. `retention` bounds what tails may show; `now_us` is the store's clock."""
 
     def __init__(
-        self, policy: Policy, now_us: Callable[[], int], subscribed: Callable[[Iterable[str]], Iterable[str]]
+        self,
+        retention: Callable[[str], Retention],
+        now_us: Callable[[], int],
+        subscribed: Callable[[Iterable[str]], Iterable[str]],
     ) -> None:
-        self._policy = policy
+        self._retention = retention
         self._now_us = now_us
         self.subscribed = subscribed
         self._channels: dict[str, Channel] = {}
@@ -154,6 +120,7 @@ class Notifier:
         self._waiters: dict[Waiter, None] = {}
         self._tails_bytes = 0
         self.draining = False
+        self._drained = False
         #: How often announcements were lost: what was read before a loss must not begin a tail after it.
         self.losses = 0
 
@@ -172,7 +139,7 @@ class Notifier:
             return None
         tail = channel.tail
         if tail.events:
-            young_us = self._now_us() - self._policy.retention(name).seconds * 1e6
+            young_us = self._now_us() - self._retention(name).seconds * 1e6
             expired = 0
             while expired < len(tail.events) and tail.events[expired].at_us < young_us:
                 expired += 1
@@ -225,9 +192,11 @@ class Notifier:
                 waiter.wake(channel.name)
 
     def drain(self, seconds: float) -> None:
-        """Answer every poll, spread over the time; polls that come later are answered at once. Switches greenlets."""
+        """Answer every poll, spread over the time; those that come meanwhile once gunicorn has stopped to accept,
+        later ones at once. Switches greenlets."""
         self.draining = True
         waiters = list(self._waiters)
+        late = gevent.spawn_later(ACCEPTING_SECONDS, self._end_late, set(waiters))
         begun = time.monotonic()
         for number, waiter in enumerate(waiters):
             due = begun + seconds * number / len(waiters)
@@ -235,6 +204,7 @@ class Notifier:
                 gevent.sleep(due - time.monotonic())
             if waiter.ending is None:
                 waiter.end("draining")
+        late.join()
 
     def expire(self) -> None:
         """Let go of channels that nobody came back to. Called every second or so."""
@@ -246,9 +216,15 @@ class Notifier:
             self._forget_tail(channel)
             del self._idle[name], self._channels[name]
 
+    def _end_late(self, early: set[Waiter]) -> None:
+        self._drained = True
+        for waiter in self._waiters:
+            if waiter not in early and waiter.ending is None:
+                waiter.end("draining")
+
     def _register(self, names: Iterable[str], waiter: Waiter) -> None:
         self._waiters[waiter] = None
-        if self.draining:
+        if self._drained:
             waiter.ending = "draining"
         for name in names:
             channel = self._channels.get(name)
@@ -278,7 +254,7 @@ class Notifier:
             tail = channel.tail = Tail(event.prev)
         tail.append(event)
         self._tails_bytes += len(event.json)
-        over = len(tail.ids) - min(TAIL_EVENTS, self._policy.retention(channel.name).events)
+        over = len(tail.ids) - min(TAIL_EVENTS, self._retention(channel.name).events)
         self._shed(tail, max(0, over))
         while tail.size > TAIL_BYTES and len(tail.ids) > 1:
             self._shed(tail, 1)

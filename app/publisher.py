@@ -66,7 +66,7 @@ class Publisher:
         check_channel(channel)
         if is_own(channel):
             raise Forbidden(f"Channels that begin with '@bide.' are published by the server alone; {channel} does")
-        most = min(MAX_BATCH, self._store.policy.retention(channel).events)
+        most = min(MAX_BATCH, self._store.retention(channel).events)
         if len(messages) > most:
             raise InvalidRequest(
                 f"A batch for {channel} has at most {most:,} messages; this one has {len(messages):,}",

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from .config import Settings
+from .deadlines import Deadlines
 from .errors import Forbidden
 from .events import Event
 from .hangup import HangUps
@@ -36,9 +37,10 @@ class Server:
         self.settings = settings
         self.store = store
         self.presence = Presence(settings.presence_seconds)
-        self.notifier = Notifier(store.policy, store.now_us, self.presence.subscribed)
+        self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed)
         self.publisher = Publisher(store, settings.max_message_bytes)
-        self.subscriber = Subscriber(store, self.notifier, self.presence, settings.max_polls)
+        self.deadlines = Deadlines()
+        self.subscriber = Subscriber(store, self.notifier, self.deadlines, self.presence, settings.max_polls)
         self.hang_ups = HangUps()
         self.lifecycle = Lifecycle(store, self.notifier, self.presence, settings.drain_seconds)
         store.listen(self.notifier)
@@ -46,6 +48,7 @@ class Server:
     def close(self) -> None:
         """End the greenlets and let go of the store."""
         self.lifecycle.stop()
+        self.deadlines.close()
         self.hang_ups.close()
         self.store.close()
 
@@ -54,6 +57,7 @@ class Server:
         return {
             "polls": self.subscriber.polls,
             "hang_ups": len(self.hang_ups),
+            "deadlines": len(self.deadlines),
             **self.notifier.counts(),
             **self.presence.counts(),
         }
@@ -77,8 +81,9 @@ class Server:
             reading = self.store.read(channel, low, limit, PAGE_BYTES)
         events = [event for event in reading.events if before is None or event.id < before]
         # A page with nothing on it goes on from where the channel is, so that a poll can take over.
-        end = max(low, reading.head) if reading.known and before is None else low
-        return History(events, reading.oldest, events[-1].id if events else end, 0 < low < reading.floor)
+        end = reading.head if reading.known and before is None else low
+        gap = 0 < low < reading.floor or (reading.known and low > reading.head)
+        return History(events, reading.oldest, events[-1].id if events else end, gap)
 
     def delete(self, channel: str) -> None:
         """Remove the channel's events; its head stays. Raises Forbidden for the server's own channels."""

@@ -20,12 +20,14 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, Literal
 
+from .deadlines import Deadlines
 from .errors import InvalidRequest, StoreUnavailable, TooManyPolls
 from .events import Event, Page
 from .merge import Ready, merge
-from .notifier import Notifier, Waiter
+from .notifier import Notifier
 from .presence import Presence
 from .stores import Store
+from .waiter import Waiter
 
 Cursor = int | Literal["latest"]
 #: Has a waiter told when the client hangs up, for the time of a `with` block.
@@ -62,9 +64,12 @@ class _Place:
 class Subscriber:
     """Polls a store's channels for many clients at once. `max_polls` is how many may be open."""
 
-    def __init__(self, store: Store, notifier: Notifier, presence: Presence, max_polls: int) -> None:
+    def __init__(
+        self, store: Store, notifier: Notifier, deadlines: Deadlines, presence: Presence, max_polls: int
+    ) -> None:
         self._store = store
         self._notifier = notifier
+        self._deadlines = deadlines
         self._presence = presence
         self.max_polls = max_polls
         self.polls = 0
@@ -87,7 +92,7 @@ class Subscriber:
         if self.polls >= self.max_polls:
             raise TooManyPolls(
                 f"This worker holds {self.polls:,} polls, its most (BIDE_MAX_POLLS): try again",
-                retry_after=random.randint(1, 5),
+                retry_after=1,
             )
         deadline = time.monotonic() + timeout * (1 - EARLY * random.random())
         channels = tuple(cursors)
@@ -115,7 +120,12 @@ class Subscriber:
         while True:
             left = deadline - time.monotonic()
             if left > 0:
-                waiter.wait(min(left, RETRY_SECONDS) if unread else left)
+                wake_at = min(deadline, time.monotonic() + RETRY_SECONDS) if unread else deadline
+                step = self._deadlines.add(wake_at, waiter)
+                try:
+                    waiter.wait()
+                finally:
+                    self._deadlines.remove(step, waiter)
             ready = {*unread, *waiter.ready} if waiter.ready else unread
             unread = ()
             waiter.clear()

@@ -45,7 +45,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def connections(worker, clock):
-    return Connections(worker)
+    return Connections(worker, 1000)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_housekeeping_lets_go_of_what_nobody_came_back_to(hurry):
             pass
         calls = []
         bide.notifier.expire = lambda: calls.append(1)
-        bide.lifecycle.start(None, make_gate())
+        bide.lifecycle.start(None, make_gate(), 0)
         wait_until(lambda: len(calls) > 1 and bide.counts()["present"] == 0, "expired")
 
 
@@ -230,7 +230,7 @@ def test_housekeeping_sweeps_the_store_round_after_round(hurry):
     with server() as bide:
         rounds = [True, True, False] * 3
         staged(bide).store.sweep = lambda: rounds.pop(0) if rounds else False
-        bide.lifecycle.start(None, make_gate())
+        bide.lifecycle.start(None, make_gate(), 0)
         wait_until(lambda: not rounds, "swept")
 
 
@@ -239,7 +239,7 @@ def test_housekeeping_outlives_a_store_that_is_away(hurry):
         swept = []
         staged(bide).store.sweep = lambda: swept.append(1)
         staged(bide).away = True
-        bide.lifecycle.start(None, make_gate())
+        bide.lifecycle.start(None, make_gate(), 0)
         gevent.sleep(0.01)
         assert not swept
         staged(bide).away = False
@@ -249,7 +249,7 @@ def test_housekeeping_outlives_a_store_that_is_away(hurry):
 def test_a_worker_that_is_told_to_stop_answers_its_polls_and_shuts_what_is_idle(hurry, worker, accepted, clock):
     with server() as bide:
         gate = make_gate()
-        bide.lifecycle.start(worker, gate)
+        bide.lifecycle.start(worker, gate, 1000)
         idle = gate.connections
         ours, client = socket.socketpair()
         ours.setblocking(False)
@@ -274,7 +274,7 @@ def test_a_lifecycle_that_stopped_does_nothing_more(hurry):
     with server() as bide:
         swept = []
         staged(bide).store.sweep = lambda: swept.append(1)
-        bide.lifecycle.start(None, make_gate())
+        bide.lifecycle.start(None, make_gate(), 0)
         wait_until(lambda: swept, "swept")
         bide.lifecycle.stop()
         swept.clear()

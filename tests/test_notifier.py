@@ -17,7 +17,12 @@ EMPTY = {"waiters": 0, "tails": 0, "tails_bytes": 0}
 
 @pytest.fixture
 def notifier():
-    return Notifier(Policy(), lambda: 1000, lambda channels: ())
+    return Notifier(Policy().retention, lambda: 1000, lambda channels: ())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_accepted(monkeypatch):
+    monkeypatch.setattr(module, "ACCEPTING_SECONDS", 0)
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def monotonic(monkeypatch):
 def woken(waiter):
     """Whether a wait would end at once."""
     with gevent.Timeout(0.005, False):
-        waiter.wait(10)
+        waiter.wait()
         return True
     return False
 
@@ -186,7 +191,19 @@ def test_draining_answers_every_waiter(notifier):
         assert woken(one)
 
 
-def test_a_poll_that_comes_while_draining_is_answered_at_once(notifier):
+def test_a_poll_that_comes_while_draining_is_held_until_nothing_is_accepted_any_more(notifier, monkeypatch):
+    """Answered at once its client would be back at once, as long as gunicorn still accepts: a storm and no drain."""
+    monkeypatch.setattr(module, "ACCEPTING_SECONDS", 0.05)
+    with notifier.watch(["news"]) as early:
+        drain = gevent.spawn(notifier.drain, 0)
+        early.wait()
+        with notifier.watch(["news"]) as late:
+            assert not woken(late)
+            drain.join()
+            assert late.ending == "draining"
+
+
+def test_a_poll_that_comes_after_the_drain_is_answered_at_once(notifier):
     notifier.drain(0)
     assert notifier.draining
     with notifier.watch(["news"]) as waiter:
@@ -199,7 +216,7 @@ def test_draining_spreads_the_answers_over_its_time(notifier):
 
     def poll():
         with notifier.watch(["news"]) as waiter:
-            waiter.wait(10)
+            waiter.wait()
             ended.append(time.monotonic())
 
     polls = [gevent.spawn(poll) for _ in range(8)]

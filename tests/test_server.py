@@ -137,10 +137,11 @@ def test_the_servers_own_channels_are_not_deleted(bide):
 
 
 def test_everything_that_a_poll_could_leave_behind_is_counted(bide):
-    counts = {"polls": 0, "hang_ups": 0, "waiters": 0, "tails": 0, "tails_bytes": 0, "present": 0, "lingering": 0}
+    names = ("polls", "hang_ups", "deadlines", "waiters", "tails", "tails_bytes", "present", "lingering")
+    counts = dict.fromkeys(names, 0)
     assert bide.counts() == counts
     waiting = parked_poll(bide, client_id="ann")
-    assert bide.counts() == {**counts, "polls": 1, "waiters": 1, "tails": 1, "present": 1}
+    assert bide.counts() == {**counts, "polls": 1, "deadlines": 1, "waiters": 1, "tails": 1, "present": 1}
     waiting.kill()
     assert bide.counts() == {**counts, "tails": 1, "present": 1, "lingering": 1}
 

@@ -130,7 +130,7 @@ def test_a_parked_poll_is_answered_by_a_publish_elsewhere(here, there):
 
 
 def test_a_parked_poll_is_answered_although_every_wakeup_is_lost(here, there, monkeypatch):
-    monkeypatch.setattr(here.store.store._wakeups, "send", lambda: None)
+    monkeypatch.setattr(here.store.store._commits, "_sent", lambda: None)
     waiting = parked_poll(there)
     sent = publish(here)
     assert ids(answer(waiting)) == [sent]
@@ -186,7 +186,7 @@ def test_rows_that_are_gone_before_they_were_heard_are_read_again(here, there):
 
 
 def test_a_look_that_failed_is_looked_again(here, there, monkeypatch):
-    monkeypatch.setattr(here.store.store._wakeups, "send", lambda: None)
+    monkeypatch.setattr(here.store.store._commits, "_sent", lambda: None)
     listener = there.store.store._listening
     step, failed = listener._step, []
 

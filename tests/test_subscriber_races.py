@@ -115,7 +115,7 @@ def test_a_delete_between_read_and_wait_answers_the_poll(bide):
 
 
 def test_a_drain_between_read_and_wait_answers_the_poll(bide):
-    staged(bide).after_read.append(lambda: bide.notifier.drain(0))
+    staged(bide).after_read.append(lambda: (gevent.spawn(bide.notifier.drain, 0), gevent.sleep(0)))
     assert not ids(answer(waiting(bide, 0)))
 
 

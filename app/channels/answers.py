@@ -16,8 +16,14 @@ if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
 class Answer(Response):
     """A JSON text as it is to be sent. Werkzeug's way to the same bytes encodes, measures and copies for 15 µs."""
 
-    def __init__(self, content: bytes, content_type: str = "application/json", status: int = 200) -> None:
-        headers = Headers([("Content-Type", content_type), ("Cache-Control", "no-store")])
+    def __init__(
+        self,
+        content: bytes,
+        content_type: str = "application/json",
+        status: int = 200,
+        more: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        headers = Headers([("Content-Type", content_type), ("Cache-Control", "no-store"), *more])
         super().__init__((content,), status, headers)
         self._content = content
 

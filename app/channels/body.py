@@ -56,7 +56,11 @@ def read(environ: dict[str, Any], max_bytes: int) -> bytes:
         environ[CLOSE] = True
         raise UnsupportedBody(f"Send the body as it is, without Content-Encoding; got {coding[:40]!r}")
     length = environ.get("CONTENT_LENGTH")
-    chunked = not length and "HTTP_TRANSFER_ENCODING" in environ
+    transfer = environ.get("HTTP_TRANSFER_ENCODING", "")
+    if transfer.strip().lower() not in ("", "chunked"):
+        environ[CLOSE] = True
+        raise UnsupportedBody(f"Send the body whole or in chunks, not as {transfer[:40]!r}")
+    chunked = not length and transfer != ""
     if not length and not chunked:
         return b""
     # Until it was read to its end, nothing else can be read from the connection.

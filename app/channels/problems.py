@@ -7,18 +7,22 @@ token or stack trace leaves the server: what was not expected is told as such, a
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..errors import BideError
+from ..errors import BideError, TooManyPolls
 from ..events import encode
 from ..lifecycle import CLOSE
 from .answers import Answer
 from .body import discard
 
 log = logging.getLogger("bide")
+
+#: Added to a Retry-After at random.
+RETRY_JITTER_SECONDS = 4
 
 #: Werkzeug's own errors that can come: kind and sentence.
 KINDS = {
@@ -50,8 +54,8 @@ def problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any
         **more,
     }
     response = Answer(encode(document), "application/problem+json", status)
-    if CLOSE in request.environ:
-        environ = request.environ
+    environ = request.environ
+    if CLOSE in environ and environ["REQUEST_METHOD"] == "POST":
         response.call_on_close(lambda: discard(environ))
     return response
 
@@ -60,9 +64,13 @@ def _of_ours(error: BideError) -> Response:
     more = dict(error.more)
     if error.param is not None:
         more["param"] = error.param
+    if isinstance(error, TooManyPolls):
+        # Kept alive it would hold a place of the connection pool, and be one poll more all the same.
+        request.environ[CLOSE] = True
     response = problem(error.status, error.kind, error.title, error.detail, more)
     if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
+        # Those who were refused together shall not come back together.
+        response.headers["Retry-After"] = str(error.retry_after + random.randint(0, RETRY_JITTER_SECONDS))
     return response
 
 

@@ -147,8 +147,7 @@ def _polled(server: Server, asked: params.Asked) -> Response:
 
 
 def _page(page: Page, preference: str | None) -> Response:
-    response = Answer(page.body())
-    response.headers["Last-Event-ID"] = page.last_event_id
+    response = Answer(page.body(), more=[("Last-Event-ID", page.last_event_id)])
     if preference is not None:
         response.headers["Preference-Applied"] = preference
     return response

@@ -15,7 +15,7 @@ What every store promises, and `tests/stores/contract.py` holds it to:
   the store was made. So a cursor from before is told of a gap: once too often at times, never once too few.
 
 Calls may switch greenlets (a busy file, a network); a store may be used by any greenlet of the process that opened
-it, and by no thread or fork of it.
+it, and by no thread or fork of it: each opens its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..config import Policy
+from ..config import Policy, Retention
 from ..events import Event
 
 Clock = Callable[[], float]
@@ -96,7 +96,14 @@ class Store(ABC):
     Any call raises StoreUnavailable when the store cannot be reached, is locked or full; nothing was stored then.
     """
 
-    policy: Policy
+    @property
+    @abstractmethod
+    def policy(self) -> Policy:
+        """What is kept. It may change while the store is open: processes that share a store share its policy."""
+
+    def retention(self, channel: str) -> Retention:
+        """How much of the channel is kept, at this moment."""
+        return self.policy.retention(channel)
 
     @abstractmethod
     def now_us(self) -> int:

@@ -68,13 +68,17 @@ class MemoryStore(Store):
     """See the module. `policy` says what is kept, `clock` gives Unix seconds."""
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
-        self.policy = policy
+        self._policy = policy
         self._clock = clock
         self._channels: SortedDict[str, _Channel] = SortedDict()
         self._base = self.now_us()
         self._listener: Listener | None = None
         self._swept_to = ""
         self._closed = False
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
 
     def now_us(self) -> int:
         return int(self._clock() * 1e6)

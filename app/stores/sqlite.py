@@ -1,7 +1,7 @@
 """The embedded default: one SQLite file, any number of processes of one machine, nothing to install.
 
-Writing and reading are here, how processes hear of one another in `sqlite_listener.py`, the file itself in
-`sqlite_file.py`. An append is one transaction of four or five statements, so what was acknowledged was committed.
+Reading is here. What an append does is in `sqlite_append.py`, when it is committed in `sqlite_commits.py`, how
+processes hear of one another in `sqlite_listener.py`, the file itself in `sqlite_file.py`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ..config import Policy
-from ..errors import KeyReused, StoreUnavailable, TooManyChannels, TooManyKeys
+from ..errors import StoreUnavailable
 from ..events import Event
 from .base import Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from .sqlite_append import Written, write
 from .sqlite_checkpoint import Checkpoint
+from .sqlite_commits import Commits
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_listener import SQLiteListener
+from .sqlite_policy import FilePolicy
 from .sqlite_sweep import Sweep
 from .wakeups import Wakeups
-
-#: Rows over the retention, hidden from reads, that gather before an append deletes them together: deleting one with
-#: each append would touch two more pages of the file every time. An append deletes at most so many beside its own.
-TRIM_ROWS = 64
 
 _EVENTS = "SELECT id, prev, at_us, type, message FROM events WHERE number = ? AND "
 
@@ -37,17 +34,25 @@ class SQLiteStore(Store):
         self._clock = clock
         # Absolute, so that it stays the same file when the process goes to another folder (and never `:memory:`).
         self._file = SQLiteFile(Path(path).absolute())
-        with self._file.writing as execute:
-            execute("INSERT OR IGNORE INTO meta VALUES ('base', ?), ('channels', 0)", (self.now_us(),))
-            self.policy = self._agree(policy)
         try:
+            with self._file.writing as execute:
+                execute("INSERT OR IGNORE INTO meta VALUES ('base', ?), ('channels', 0)", (self.now_us(),))
+            self._policy = FilePolicy(self._file, policy)
             self._wakeups = Wakeups(Path(f"{self._file.path}-listeners"))
         except OSError as error:
             self._file.close()
             raise StoreUnavailable(f"{self._file.path}-listeners cannot be a folder: {error}") from error
+        except BaseException:
+            self._file.close()
+            raise
+        self._commits = Commits(self._file, self._policy.follow, self._wakeups.send)
         self._listening: SQLiteListener | None = None
         self._checkpoint: Checkpoint | None = None
-        self._sweep = Sweep(self._file, self.policy, self._oldest)
+        self._sweep = Sweep(self._file, self._policy, self._oldest)
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy.current
 
     def now_us(self) -> int:
         return int(self._clock() * 1e6)
@@ -55,52 +60,10 @@ class SQLiteStore(Store):
     def append(
         self, channel: str, messages: Sequence[bytes], type: str | None = None, key: Key | None = None
     ) -> Appended:
-        with self._file.writing as execute:
-            # Read under the write lock: the clock of whoever appends next is read after this one's.
-            now_us = self.now_us()
-            row = execute("SELECT number, head, events, keys FROM channels WHERE channel = ?", (channel,)).fetchone()
-            if row is not None and key is not None:
-                remembered = self._remembered(execute, row[0], key, now_us)
-                if remembered is not None:
-                    return remembered
-            if row is None:
-                row = self._add_channel(execute, channel, now_us)
-            number, head, count, keys = row
-            first_id = max(head + 1, now_us)
-            events = []
-            seq = 0
-            for id, message in enumerate(messages, first_id):
-                seq = (
-                    execute(
-                        "INSERT INTO events (number, id, prev, at_us, type, message) VALUES (?, ?, ?, ?, ?, ?)",
-                        (number, id, head, now_us, type, message),
-                    ).lastrowid
-                    or 0
-                )
-                events.append((id, head, message))
-                head = id
-            count += len(events)
-            if key is not None:
-                keys = self._remember(execute, number, key, first_id, head, now_us)
-            excess = count - self.policy.retention(channel).events
-            if excess >= TRIM_ROWS:
-                count -= execute(
-                    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE number = ? ORDER BY id LIMIT ?)",
-                    (number, min(excess, len(events) + TRIM_ROWS)),
-                ).rowcount
-            execute(
-                "UPDATE channels SET head = ?, events = ?, keys = ?, last_at_us = ? WHERE number = ?",
-                (head, count, keys, now_us, number),
-            )
-        if self._listening is not None:
-            self._listening.appended(
-                channel,
-                seq,
-                len(events),
-                lambda: [Event(channel, id, prev, now_us, type, message) for id, prev, message in events],
-            )
-        self._wakeups.send()
-        return Appended(first_id, head)
+        def work(execute: Execute) -> Written:
+            return write(execute, self.policy, self.now_us, channel, messages, type, key)
+
+        return self._commits.run(work, self._announce, len(messages)).appended
 
     def read(self, channel: str, after: int, limit: int, max_bytes: int) -> Reading:
         rows = ("id > ? ORDER BY id LIMIT ?", lambda floor: (max(after, floor), limit))
@@ -133,18 +96,17 @@ class SQLiteStore(Store):
         return found
 
     def delete(self, channel: str) -> None:
-        with self._file.writing as execute:
+        def work(execute: Execute) -> None:
             row = execute("SELECT number, head FROM channels WHERE channel = ?", (channel,)).fetchone()
             number, head = row or (None, 0)
             execute("DELETE FROM events WHERE number = ?", (number,))
             execute("UPDATE channels SET events = 0 WHERE number = ?", (number,))
             self._insert_control(execute, "deleted", {"channel": channel, "to": head})
-        self._tell()
+
+        self._commits.run(work, self._tell)
 
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
-        with self._file.writing as execute:
-            self._insert_control(execute, kind, data)
-        self._tell()
+        self._commits.run(lambda execute: self._insert_control(execute, kind, data), self._tell)
 
     def listen(self, listener: Listener) -> None:
         self._listening = SQLiteListener(self._file, self._wakeups, listener)
@@ -167,59 +129,9 @@ class SQLiteStore(Store):
             self._listening.stop()
         if self._checkpoint is not None:
             self._checkpoint.stop()
+        self._commits.close()
         self._wakeups.close()
         self._file.close()
-
-    def _agree(self, policy: Policy | None) -> Policy:
-        """The policy to keep by: the one given is written down, without one the file's is read."""
-        written = self._file.scalar("SELECT value FROM meta WHERE name = 'policy'")
-        if policy is None:
-            return msgspec.json.decode(written, type=Policy) if written else Policy()
-        text = msgspec.json.encode(policy).decode()
-        if text != written:
-            self._file.execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (text,))
-        return policy
-
-    def _add_channel(self, execute: Execute, channel: str, now_us: int) -> tuple[int, int, int, int]:
-        if self._file.scalar("SELECT value FROM meta WHERE name = 'channels'") >= self.policy.max_channels:
-            raise TooManyChannels(f"At most BIDE_MAX_CHANNELS ({self.policy.max_channels:,}) channels are kept")
-        execute("UPDATE meta SET value = value + 1 WHERE name = 'channels'")
-        base = self._file.scalar("SELECT value FROM meta WHERE name = 'base'")
-        number = execute(
-            "INSERT INTO channels (channel, head, events, keys, last_at_us, kept_us) VALUES (?, ?, 0, 0, ?, 0)",
-            (channel, base, now_us),
-        ).lastrowid
-        return number or 0, base, 0, 0
-
-    def _remembered(self, execute: Execute, number: int, key: Key, now_us: int) -> Appended | None:
-        row = execute(
-            "SELECT digest, first_id, last_id FROM idempotency "
-            "WHERE number = ? AND subject = ? AND text = ? AND expires_us > ?",
-            (number, key.subject, key.text, now_us),
-        ).fetchone()
-        if row is None:
-            return None
-        if row[0] != key.digest:
-            raise KeyReused("Send new content under a new Idempotency-Key", param="Idempotency-Key")
-        return Appended(row[1], row[2], replayed=True)
-
-    def _remember(self, execute: Execute, number: int, key: Key, first_id: int, last_id: int, now_us: int) -> int:
-        """Keep what the key stands for; returns how many keys the channel then has."""
-        count: int = self._file.scalar("SELECT keys FROM channels WHERE number = ?", number)
-        count -= execute(
-            "DELETE FROM idempotency WHERE number = ? AND subject = ? AND text = ?",
-            (number, key.subject, key.text),
-        ).rowcount
-        if count >= self.policy.max_idempotency_keys:
-            count -= execute("DELETE FROM idempotency WHERE number = ? AND expires_us <= ?", (number, now_us)).rowcount
-        if count >= self.policy.max_idempotency_keys:
-            raise TooManyKeys("Try again when older keys have expired, or send no key", retry_after=10)
-        expires_us = now_us + int(self.policy.idempotency_seconds * 1e6)
-        execute(
-            "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, key.subject, key.text, key.digest, first_id, last_id, expires_us),
-        )
-        return count + 1
 
     def _insert_control(self, execute: Execute, kind: str, data: dict[str, object]) -> None:
         execute(
@@ -227,23 +139,28 @@ class SQLiteStore(Store):
             (self.now_us(), kind, json.dumps(data)),
         )
 
-    def _tell(self) -> None:
+    def _announce(self, written: Written) -> None:
+        if self._listening is not None and written.stored:
+            self._listening.appended(written.channel, written.seq, written.stored, written.events)
+
+    def _tell(self, _: None) -> None:
         if self._listening is not None:
             self._listening.tell()
-        self._wakeups.send()
 
     def _oldest(self, execute: Execute, number: int, channel: str, count: int) -> tuple[int, int] | None:
         """Id and prev of the oldest event that retention shows, None where it shows none."""
-        retention = self.policy.retention(channel)
+        retention = self.retention(channel)
         row: tuple[int, int, int] | None = execute(
             "SELECT id, prev, at_us FROM events WHERE number = ? ORDER BY id LIMIT 1 OFFSET ?",
             (number, max(0, count - retention.events)),
         ).fetchone()
         young_us = self.now_us() - int(retention.seconds * 1e6)
         if row is not None and row[2] < young_us:
+            # An id is never below its event's time, so that nothing below this one is young enough: no scan over
+            # what has ended, but for as much as the clock stepped back.
             row = execute(
-                "SELECT id, prev, at_us FROM events WHERE number = ? AND id > ? AND at_us >= ? ORDER BY id LIMIT 1",
-                (number, row[0], young_us),
+                "SELECT id, prev, at_us FROM events WHERE number = ? AND id >= ? AND at_us >= ? ORDER BY id LIMIT 1",
+                (number, max(row[0], young_us), young_us),
             ).fetchone()
         return None if row is None else row[:2]
 

@@ -44,15 +44,19 @@ class Checkpoint:
     def _run(self) -> None:
         while True:
             gevent.sleep(PAUSE_SECONDS)
-            try:
-                # A thread of gevent's pool; apply() lets the other greenlets go on.
-                gevent.get_hub().threadpool.apply(self._move)
-            except sqlite3.Error as error:
+            # A thread of gevent's pool; apply() lets the other greenlets go on.
+            error = gevent.get_hub().threadpool.apply(self._move)
+            if error is not None:
                 # Busy with another process's, or no room on the disk: appends say so themselves.
                 log.debug("%s: the log was not moved: %s", self._path, error)
 
-    def _move(self) -> None:
+    def _move(self) -> sqlite3.Error | None:
+        """Returns what went wrong: raised in a thread of the pool, it would be printed with its trace."""
         with self._moving:
-            _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if pages >= RESTART_PAGES:
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            try:
+                _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if pages >= RESTART_PAGES:
+                    self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            except sqlite3.Error as error:
+                return error
+        return None

@@ -66,12 +66,10 @@ class Transaction:
                 execute(self._begin)
                 return execute
             except sqlite3.Error as error:
-                if not is_busy(error):
+                now = time.monotonic()
+                deadline = deadline or now + BUSY_SECONDS
+                if not is_busy(error) or now > deadline:
                     raise self._file.unavailable(error) from error
-            now = time.monotonic()
-            deadline = deadline or now + BUSY_SECONDS
-            if now > deadline:
-                raise StoreUnavailable("The store is locked by another process: try again", retry_after=1)
             gevent.sleep(BUSY_STEP_SECONDS)
 
     def __exit__(
@@ -80,8 +78,7 @@ class Transaction:
         try:
             self._file.execute("COMMIT" if kind is None else "ROLLBACK")
         except sqlite3.Error as failed:
-            if self._file.in_transaction:
-                self._file.execute("ROLLBACK")
+            self._file.roll_back()
             if kind is None:
                 raise self._file.unavailable(failed) from failed
         if isinstance(error, sqlite3.Error):
@@ -108,9 +105,10 @@ class SQLiteFile:
             self.close()
             raise
 
-    @property
-    def in_transaction(self) -> bool:
-        return self._connection.in_transaction
+    def roll_back(self) -> None:
+        """End the transaction that may be open, with nothing of it done."""
+        if self._connection.in_transaction:
+            self.execute("ROLLBACK")
 
     def unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
         """What a client is told of an error; the reason itself is for the log."""
@@ -118,7 +116,12 @@ class SQLiteFile:
         if text != self._said[0] or now - self._said[1] > REPEAT_SECONDS:
             self._said = (text, now)
             log.error("%s cannot be used: %s", self.path, text)
-        return StoreUnavailable("The store cannot be used at the moment: try again", retry_after=1)
+        return StoreUnavailable(
+            "The store is locked by another process: try again"
+            if is_busy(error)
+            else "The store cannot be used at the moment: try again",
+            retry_after=1,
+        )
 
     def scalar(self, statement: str, *values: Any) -> Any:
         """The first column of the first row, None without one."""
@@ -154,8 +157,7 @@ class SQLiteFile:
             foreign = self.scalar("PRAGMA application_id") != APPLICATION_ID
             used = version or self.scalar("SELECT count(*) FROM sqlite_schema")
         finally:
-            if self.in_transaction:
-                self.execute("ROLLBACK")
+            self.roll_back()
         if foreign and used:
             raise SettingsError(f"{self.path} is a database of another program: give another BIDE_STORE")
         if version > len(MIGRATIONS):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config import Policy
 from .base import Listener
 from .sqlite_file import Execute, SQLiteFile
+from .sqlite_policy import FilePolicy
 
 #: Channels looked at in one step, and rows deleted in one: each about a millisecond.
 CHANNELS = 200
@@ -33,7 +33,7 @@ class Sweep:
     def __init__(
         self,
         file: SQLiteFile,
-        policy: Policy,
+        policy: FilePolicy,
         oldest: Callable[[Execute, int, str, int], tuple[int, int] | None],
     ) -> None:
         self._file = file
@@ -45,6 +45,7 @@ class Sweep:
     def step(self, now_us: int) -> bool:
         """Look at the next channels; whether the round goes on."""
         with self._file.reading as execute:
+            self._policy.follow(execute)
             rows = execute(
                 "SELECT number, channel, events, keys, last_at_us, kept_us, "
                 "(SELECT at_us FROM events WHERE number = channels.number ORDER BY id LIMIT 1) "
@@ -59,7 +60,7 @@ class Sweep:
         trimmed: list[tuple[int, str]] = []
         quiet: list[tuple[int, str, int]] = []
         for number, channel, count, keys, last_at_us, kept_us, oldest_us in rows:
-            retention = self._policy.retention(channel)
+            retention = self._policy.current.retention(channel)
             due = now_us > last_at_us + retention.head_seconds * 1e6 - KEPT_US / 2
             if count > retention.events or (count and oldest_us < now_us - retention.seconds * 1e6) or keys:
                 trimmed.append((number, channel))
@@ -76,6 +77,7 @@ class Sweep:
 
     def _trim(self, execute: Execute, channels: list[tuple[int, str]], now_us: int) -> bool:
         """Drop what has ended, as far as one step goes; whether it went all the way."""
+        self._policy.follow(execute)
         left = ROWS
         for number, channel in channels:
             expired = execute("DELETE FROM idempotency WHERE number = ? AND expires_us <= ?", (number, now_us)).rowcount

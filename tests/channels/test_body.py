@@ -131,6 +131,12 @@ def test_chunks_that_are_none_are_the_clients_fault(text):
     refused(InvalidBody, chunked(text))
 
 
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "chunked, chunked", "identity"])
+def test_a_transfer_coding_but_chunks_is_refused(coding):
+    """Its bytes, still coded, were the message."""
+    refused(UnsupportedBody, {**chunked(b"1\r\n1\r\n0\r\n\r\n"), "HTTP_TRANSFER_ENCODING": coding})
+
+
 @pytest.mark.parametrize("text", [b"", b"3\r\n", b"3\r\nab", b"3\r\nabc\r\n"])
 def test_chunks_that_end_before_the_last_are_no_body(text):
     refused(InvalidBody, chunked(text))

@@ -104,7 +104,7 @@ def test_a_store_that_fails_part_way_tells_what_was_stored_and_a_retry_completes
     fail_at(app, 3)
     answer = send(client, ["a", "b", "c"], headers=KEY)
     assert answer.status_code == 503
-    assert answer.headers["Retry-After"] == "3"
+    assert int(answer.headers["Retry-After"]) >= 3
     document = problem(answer)
     assert document["type"] == "/problems/store-unavailable"
     assert [event["channel"] for event in document["events"]] == ["a", "b"]

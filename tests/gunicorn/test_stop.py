@@ -102,7 +102,7 @@ def test_a_publish_that_is_in_work_when_the_server_stops_is_finished_and_stored(
 
 
 @STARTS
-def test_a_poll_that_comes_while_the_server_stops_is_answered_at_once(tmp_path, conf):
+def test_a_poll_that_comes_while_the_server_stops_is_answered_soon(tmp_path, conf):
     """Once draining, a worker lets connections that it has taken just before ask once.
 
     They have half a second for it. Where a busy machine let none of them come in time, it is tried again.
@@ -215,3 +215,30 @@ def steady(number, channels):
     for each in itertools.count():
         yield channels[each % len(channels)], [{"by": number, "n": each}]
         time.sleep(0.005)
+
+
+@STARTS
+def test_clients_that_come_back_in_the_drain_are_held_and_not_answered_again_and_again(tmp_path, conf):
+    """gunicorn accepts for up to a second after it was told to stop: each client was answered sixty times in it."""
+    with Server(tmp_path, conf=conf, inspected=True, env=ENV) as server, Herd(server) as herd:
+        park(server, herd, 20)
+        server.process.send_signal(signal.SIGTERM)
+        seen = 0
+        while server.process.poll() is None:
+            herd.read(lambda seen=seen: len(herd.answers) > seen or server.process.poll() is not None)
+            came, seen = len(herd.answers) - seen, len(herd.answers)
+            herd.add(subscription("parked"), came)
+        assert server.process.returncode == 0
+        assert 20 <= seen <= 2 * 20
+        assert all(map(is_timeout, herd.answers))
+
+
+@STARTS
+def test_a_server_that_stopped_leaves_one_file_and_no_sockets(tmp_path, conf):
+    """The file alone is then a whole copy of the store."""
+    with Server(tmp_path, conf=conf) as server:
+        server.publish("a", 1)
+        assert server.terminate()[0] == 0
+        assert sorted(path.name for path in server.data.iterdir()) == ["bide.db", "bide.db-listeners"]
+        assert not list((server.data / "bide.db-listeners").iterdir())
+        assert "Traceback" not in server.output()

@@ -50,7 +50,7 @@ def test_a_server_whose_store_fails_is_alive_but_not_ready(app, client):
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert problem(answer)["type"] == "/problems/store-unavailable"
-    assert answer.headers["Retry-After"] == "1"
+    assert int(answer.headers["Retry-After"]) >= 1
     assert client.get("/healthz").status_code == 200
     staged(parts(app)).away = False
     assert client.get("/readyz").status_code == 200

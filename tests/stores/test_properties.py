@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from app.errors import KeyReused, TooManyChannels, TooManyKeys
-from app.stores import open_store, sqlite
+from app.stores import open_store, sqlite_append
 from app.stores.base import Key
 
 from .model import Kept, Model
@@ -277,7 +277,7 @@ def run(machine, examples, steps):
 
 @pytest.mark.parametrize(("machine", "trim_rows"), FORMS)
 def test_whatever_happens_a_store_is_the_model(machine, trim_rows, monkeypatch):
-    monkeypatch.setattr(sqlite, "TRIM_ROWS", trim_rows)
+    monkeypatch.setattr(sqlite_append, "TRIM_ROWS", trim_rows)
     run(machine, examples=60, steps=40)
 
 
@@ -285,5 +285,5 @@ def test_whatever_happens_a_store_is_the_model(machine, trim_rows, monkeypatch):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("machine", "trim_rows"), FORMS)
 def test_whatever_happens_over_a_long_time_a_store_is_the_model(machine, trim_rows, monkeypatch):
-    monkeypatch.setattr(sqlite, "TRIM_ROWS", trim_rows)
+    monkeypatch.setattr(sqlite_append, "TRIM_ROWS", trim_rows)
     run(machine, examples=2000, steps=80)

@@ -46,6 +46,27 @@ def test_an_append_is_trimmed_by_the_servers_policy(opened):
     assert messages(everything(publisher, "a")) == [2, 3]
 
 
+def test_a_publisher_that_runs_on_follows_the_policy_of_a_server_that_starts(opened):
+    """It went on with the one that it had read first, and deleted what the server keeps by now."""
+    opened(policy(events=2)).close()
+    publisher = opened()
+    put(publisher, "a", 1, 2)
+    server = opened(policy(events=1000))
+    put(server, "a", *range(3, 200))
+    for n in range(200, 300):
+        put(publisher, "a", n)
+    assert publisher.policy == server.policy
+    assert messages(everything(server, "a"))[-297:] == list(range(3, 300))
+
+
+def test_of_two_servers_the_policy_of_the_later_holds_for_both(opened):
+    early = opened(policy(events=2))
+    late = opened(policy(events=5))
+    put(late, "a", 1, 2, 3, 4, 5)
+    early.sweep()
+    assert messages(everything(early, "a")) == messages(everything(late, "a")) == [1, 2, 3, 4, 5]
+
+
 def test_a_retry_with_another_process_is_recognised(opened):
     one, other = opened(), opened()
     appended = put(one, "a", 1, key=Key("s", "k", b"1"))

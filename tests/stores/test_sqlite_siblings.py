@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import gevent
+import gevent.event
 import pytest
 
 from app.errors import TooManyKeys
@@ -223,11 +224,21 @@ def test_a_sibling_far_behind_hears_everything(listening):
     assert one.ear.losses == other.ear.losses == 0
 
 
-def test_what_was_trimmed_before_a_sibling_looked_is_lost(listening):
+def test_what_was_trimmed_before_a_sibling_looked_is_lost(listening, monkeypatch):
     one, other = listening(policy(events=50)), listening()
+    stopped, goes_on, wait = gevent.event.Event(), gevent.event.Event(), other._wakeups.wait
+
+    def stop(seconds):
+        stopped.set()
+        goes_on.wait()
+        return wait(seconds)
+
+    monkeypatch.setattr(other._wakeups, "wait", stop)
+    assert stopped.wait(1)
     for n in range(400):
         put(one, "a", n)
     sweep(one)
+    goes_on.set()
     eventually(lambda: other.ear.losses)
     assert other.ear.messages() == list(range(350, 400))
     assert one.ear.messages() == list(range(400))

@@ -179,9 +179,10 @@ def sweep_all(server: Server) -> None:
 def assert_nothing_left(server: Server) -> None:
     """No poll left anything behind."""
     counts = server.counts()
-    assert {name: counts[name] for name in ("polls", "waiters", "hang_ups")} == {
+    assert {name: counts[name] for name in ("polls", "waiters", "deadlines", "hang_ups")} == {
         "polls": 0,
         "waiters": 0,
+        "deadlines": 0,
         "hang_ups": 0,
     }
 

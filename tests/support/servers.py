@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -82,10 +83,11 @@ class Server:
 
     `folder` holds its data and logs, and with `conf=False` is where it is started from: a folder without
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
-    window for tests (`counts`). `tls` is a pair of files, certificate and key.
+    window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
+    files, certificate and key.
     """
 
-    def __init__(self, folder, *, conf=True, inspected=False, workers=1, env=None, tls=None, options=()):
+    def __init__(self, folder, *, conf=True, inspected=False, workers=1, env=None, tls=None, options=(), limits=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
@@ -94,6 +96,7 @@ class Server:
         self.workers = workers
         self.tls = tls
         self.env = env or {}
+        self._limits = limits or {}
         self._app = INSPECTED if inspected else "wsgi:app"
         self._options = list(options)
         if tls:
@@ -154,6 +157,8 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        for limit, bounds in self._limits.items():
+            resource.prlimit(self.process.pid, limit, bounds)
         self.await_ready()
         return self
 

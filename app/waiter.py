@@ -1,0 +1,63 @@
+"""One poll's flag, and its greenlet's place to wait."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gevent import get_hub
+from gevent.hub import Waiter as Sleep
+
+Ending = Literal["draining", "deleted", "hung up"]
+
+
+class Waiter:
+    """A flag that one greenlet waits for; `ready` are the channels that were announced since it was cleared.
+
+    gevent's Event does as much for any number of greenlets, for 3 µs and 0.3 KiB more. Nothing but `wait` switches.
+    """
+
+    __slots__ = ("_roused", "_sleep", "ending", "ready")
+
+    def __init__(self) -> None:
+        self._roused = False
+        self._sleep: Sleep[None] | None = None
+        self.ready: set[str] | None = None  # made when needed: most of the time a poll is only waiting
+        self.ending: Ending | None = None
+
+    def wake(self, channel: str) -> None:
+        if self.ready is None:
+            self.ready = set()
+        self.ready.add(channel)
+        self.rouse()
+
+    def end(self, ending: Ending) -> None:
+        """Let the poll answer at once, as if its time were up."""
+        self.ending = ending
+        self.rouse()
+
+    def hang_up(self) -> None:
+        """The client is gone."""
+        self.end("hung up")
+
+    def rouse(self) -> None:
+        """Let the poll look: at what is ready, at the time."""
+        self._roused = True
+        if self._sleep is not None:
+            get_hub().loop.run_callback(self._sleep.switch, None)
+            self._sleep = None
+
+    def clear(self) -> None:
+        """Call before each read: what is announced from here on wakes the next wait."""
+        self._roused = False
+        self.ready = None
+
+    def wait(self) -> None:
+        """Wait until roused. Switches greenlets."""
+        if self._roused or self.ending is not None:
+            return
+        sleep: Sleep[None] = Sleep()
+        self._sleep = sleep
+        try:
+            sleep.get()
+        finally:
+            self._sleep = None

@@ -1,0 +1,64 @@
+"""A worker that has as many connections as it can hold still answers: with 503, or by closing after the answer."""
+
+import resource
+
+import pytest
+
+from tests.support.clients import Herd, Line, get, subscription
+from tests.support.servers import Server, await_that
+
+PLAIN_CONNECTIONS = 40
+KEPT = PLAIN_CONNECTIONS * 9 // 10
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A worker of forty connections, started without the conf file."""
+    options = ["--worker-connections", str(PLAIN_CONNECTIONS), "--keep-alive", "75"]
+    with Server(tmp_path, conf=False, inspected=True, options=options) as server:
+        yield server
+
+
+def test_polls_over_the_bound_are_refused_on_connections_that_close(small):
+    """Kept alive, those who were refused filled the pool, and the worker fell silent."""
+    with Herd(small) as parked, Herd(small) as refused:
+        parked.add(subscription("news"), KEPT)
+        await_that(lambda: small.counts()["polls"] == KEPT)
+        for _ in range(PLAIN_CONNECTIONS):
+            refused.add(subscription("news"), 1)
+            refused.read(lambda: not refused.open)
+        assert len(refused.answers) == PLAIN_CONNECTIONS
+        assert all((answer.status, answer.closes) == (503, True) for answer in refused.answers)
+        assert all(int(answer.headers[b"retry-after"]) >= 1 for answer in refused.answers)
+        assert small.get("/healthz")[0] == 200
+        assert len(parked.open) == KEPT
+
+
+def test_connections_over_the_bound_are_closed_after_their_answer(small):
+    with Herd(small) as kept:
+        kept.add(get("/healthz"), KEPT - 1)
+        kept.read(lambda: len(kept.answers) == KEPT - 1)
+        assert not any(answer.closes for answer in kept.answers)
+        with Line(small) as last, Line(small) as over:
+            assert not last.ask(get("/healthz")).closes
+            assert over.ask(get("/healthz")).closes
+        assert len(kept.open) == KEPT - 1
+
+
+def test_polls_are_bounded_by_the_descriptors_that_the_process_may_have(tmp_path):
+    """With fewer than BIDE_MAX_POLLS wants the worker met EMFILE and fell silent, /healthz included."""
+    with Server(tmp_path, inspected=True, limits={resource.RLIMIT_NOFILE: (150, 150)}) as server:
+        assert "ulimit -n" in server.output()
+        with Herd(server) as herd:
+            herd.add(subscription("news"), 120)
+            herd.read(lambda: herd.answers)
+            await_that(lambda: server.counts()["polls"] == 90)
+            assert {answer.status for answer in herd.answers} == {503}
+            assert server.get("/healthz")[0] == 200
+        assert "Too many open files" not in server.output()
+
+
+def test_a_low_limit_of_descriptors_is_raised_as_far_as_it_may(tmp_path):
+    with Server(tmp_path, inspected=True, limits={resource.RLIMIT_NOFILE: (150, 1000)}) as server:
+        (pid,) = server.worker_pids()
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (1000, 1000)
