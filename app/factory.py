@@ -71,6 +71,11 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     try:
         if settings is None:
             settings = Settings.from_environment(**(defaults or {}))
+        if worker is not None and worker.cfg.workers > 1 and settings.store.startswith("memory:"):
+            raise SettingsError(
+                f"{worker.cfg.workers} workers cannot be used: start one with BIDE_STORE=memory://, "
+                "whose events one worker keeps to itself"
+            )
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
         if worker is None:

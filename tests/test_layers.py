@@ -17,7 +17,7 @@ MOST_LINES = 300
 
 FLOORS = [
     {""},
-    {"factory"},
+    {"backup", "factory"},
     {"access", "channels", "service"},
     {"channels.problems", "channels.views", "service.health"},
     {"access.origins", "channels.answers", "channels.body", "channels.params"},
@@ -26,7 +26,8 @@ FLOORS = [
     {"deadlines", "hangup", "merge", "notifier", "presence", "stores"},
     {"waiter"},
     {"stores.memory", "stores.sqlite"},
-    {"stores.sqlite_append", "stores.sqlite_checkpoint", "stores.sqlite_commits"},
+    {"stores.sqlite_append", "stores.sqlite_checkpoint", "stores.sqlite_durable"},
+    {"stores.sqlite_commits"},
     {"stores.sqlite_listener", "stores.sqlite_sweep"},
     {"stores.sqlite_policy"},
     {"stores.base", "stores.sqlite_file", "stores.wakeups"},

@@ -11,11 +11,14 @@ from .base import Clock, Store
 from .memory import MemoryStore
 from .sqlite import SQLiteStore
 
+_SYNCHRONOUS = {"": False, "synchronous=normal": False, "synchronous=full": True}
+
 
 def open_store(url: str, policy: Policy | None = None, clock: Clock = time.time) -> Store:
     """Open the store at `url`, making it where it does not exist.
 
-    `sqlite:///relative/path`, `sqlite:////absolute/path` (percent-decoded) or `memory://`. With a `policy` the store
+    `sqlite:///relative/path`, `sqlite:////absolute/path` (percent-decoded; `?synchronous=full` makes every append wait
+    for the disk) or `memory://`. With a `policy` the store
     keeps by it from now on; without one a file's own is taken, as the server wrote it. `clock` gives Unix seconds.
     Raises SettingsError for a URL that is none of these or a file that is none of Bide's, StoreUnavailable for one
     that cannot be opened now.
@@ -23,10 +26,12 @@ def open_store(url: str, policy: Policy | None = None, clock: Clock = time.time)
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest:
         return MemoryStore(policy or Policy(), clock)
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 and "?" not in rest and "%00" not in rest:
-        return SQLiteStore(unquote(rest[1:]), policy, clock)
+    path, _, option = rest.partition("?")
+    if scheme == "sqlite" and path.startswith("/") and len(path) > 1 and "%00" not in path and option in _SYNCHRONOUS:
+        return SQLiteStore(unquote(path[1:]), policy, clock, durable=_SYNCHRONOUS[option])
     raise SettingsError(
-        f"BIDE_STORE={url!r} cannot be used: give sqlite:///relative/path, sqlite:////absolute/path or memory://"
+        f"BIDE_STORE={url!r} cannot be used: give sqlite:///relative/path, sqlite:////absolute/path "
+        "(and ?synchronous=full after it, to survive a loss of power) or memory://"
     )
 
 

@@ -18,6 +18,7 @@ from .base import Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
 from .sqlite_append import Written, write
 from .sqlite_checkpoint import Checkpoint
 from .sqlite_commits import Commits
+from .sqlite_durable import DurableCommits
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_listener import SQLiteListener
 from .sqlite_policy import FilePolicy
@@ -28,9 +29,12 @@ _EVENTS = "SELECT id, prev, at_us, type, message FROM events WHERE number = ? AN
 
 
 class SQLiteStore(Store):
-    """See the module. `policy` is written into the file; None takes the file's own. `clock` gives Unix seconds."""
+    """See the module. `policy` is written into the file; None takes the file's own. `clock` gives Unix seconds.
 
-    def __init__(self, path: str, policy: Policy | None, clock: Clock) -> None:
+    With `durable` an append waits for the disk, so that it survives a loss of power.
+    """
+
+    def __init__(self, path: str, policy: Policy | None, clock: Clock, durable: bool = False) -> None:
         self._clock = clock
         # Absolute, so that it stays the same file when the process goes to another folder (and never `:memory:`).
         self._file = SQLiteFile(Path(path).absolute())
@@ -45,7 +49,7 @@ class SQLiteStore(Store):
         except BaseException:
             self._file.close()
             raise
-        self._commits = Commits(self._file, self._policy.follow, self._wakeups.send)
+        self._commits = (DurableCommits if durable else Commits)(self._file, self._policy.follow, self._wakeups.send)
         self._listening: SQLiteListener | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self._policy, self._oldest)
@@ -118,6 +122,9 @@ class SQLiteStore(Store):
     def check(self) -> None:
         with self._file.reading as execute:
             execute("SELECT 1 FROM meta LIMIT 1").fetchone()
+        if self._commits.failing:
+            # Nobody may be sending publishes any more that would show that it works again.
+            self._commits.run(self._write_the_time, lambda _: None)
         if self._listening is not None and not self._listening.hears():
             raise StoreUnavailable("The store's listener does not hear other processes", retry_after=1)
 
@@ -142,6 +149,10 @@ class SQLiteStore(Store):
     def _announce(self, written: Written) -> None:
         if self._listening is not None and written.stored:
             self._listening.appended(written.channel, written.seq, written.stored, written.events)
+
+    def _write_the_time(self, execute: Execute) -> None:
+        # Something that differs: SQLite writes no page that stays the same.
+        execute("INSERT OR REPLACE INTO meta VALUES ('written', ?)", (self.now_us(),))
 
     def _tell(self, _: None) -> None:
         if self._listening is not None:

@@ -27,7 +27,9 @@ T = TypeVar("T")
 GROUP_ROWS = 1000
 
 
-class _Write:
+class Write:
+    """Work that waits for its turn, and afterwards what came of it."""
+
     __slots__ = ("error", "result", "rows", "told", "waiter", "work")
 
     def __init__(self, work: Callable[[Execute], Any], told: Callable[[Any], None], rows: int) -> None:
@@ -37,6 +39,17 @@ class _Write:
         self.waiter: Waiter[None] = Waiter()
         self.result: Any = None
         self.error: Exception | None = None
+
+
+def write_all(group: Iterable[Write], execute: Execute, begun: Callable[[Execute], None]) -> None:
+    """Do a group's work in the transaction that has begun, and commit it."""
+    begun(execute)
+    for write in group:
+        try:
+            write.result = write.work(execute)
+        except BideError as refusal:
+            write.error = refusal
+    execute("COMMIT")
 
 
 class Commits:
@@ -50,8 +63,10 @@ class Commits:
         self._begun = begun
         self._sent = sent
         self._hub = get_hub()
-        self._waiting: list[_Write] = []
+        self._waiting: list[Write] = []
         self._busy_since: float | None = None
+        #: Whether the last group could not be written.
+        self.failing = False
         self._timer: Any = None
 
     def run(self, work: Callable[[Execute], T], told: Callable[[T], None], rows: int = 1) -> T:
@@ -63,7 +78,7 @@ class Commits:
         """
         if get_hub() is not self._hub:
             raise RuntimeError("A store is used by the thread that opened it: open one in each")
-        write = _Write(work, told, rows)
+        write = Write(work, told, rows)
         if not self._waiting:
             self._hub.loop.run_callback(self._commit)
         self._waiting.append(write)
@@ -92,24 +107,31 @@ class Commits:
         if not self._waiting:
             return  # who waited was killed
         try:
+            self._file.check_place()
             self._file.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as not_begun:
             if not (is_busy(not_begun) and self._wait_on()):
                 group, self._waiting = self._waiting, []
+                self.failing = True
                 self._let_go(group, not_begun)
             return
         self._busy_since = None
         group = self._take()
         error: Exception | None = None
         try:
-            self._write(group)
+            write_all(group, self._file.execute, self._begun)
         except Exception as failed:
             self._file.roll_back()
             error = failed
+        self._finish(group, error)
+
+    def _finish(self, group: list[Write], error: Exception | None) -> None:
+        """Runs in the event loop once a group is committed, or has failed."""
+        self.failing = error is not None
         if error is not None and len(group) > 1:
             # It may be the fault of one of them: each goes again alone, so that no other suffers.
             for write in group:
-                write.rows = GROUP_ROWS
+                write.rows, write.error = GROUP_ROWS, None
             self._waiting[:0] = group
             group = []
         if self._waiting:
@@ -132,7 +154,7 @@ class Commits:
         self._timer.start(self._commit)
         return True
 
-    def _take(self) -> list[_Write]:
+    def _take(self) -> list[Write]:
         """The next writes, until they have enough rows."""
         group = []
         rows = 0
@@ -144,23 +166,13 @@ class Commits:
         del self._waiting[: len(group)]
         return group
 
-    def _write(self, group: Iterable[_Write]) -> None:
-        execute = self._file.execute
-        self._begun(execute)
-        for write in group:
-            try:
-                write.result = write.work(execute)
-            except BideError as refusal:
-                write.error = refusal
-        execute("COMMIT")
-
-    def _tell(self, group: Iterable[_Write]) -> None:
+    def _tell(self, group: Iterable[Write]) -> None:
         for write in group:
             if write.error is None:
                 write.told(write.result)
         self._sent()
 
-    def _let_go(self, group: Iterable[_Write], error: Exception | None) -> None:
+    def _let_go(self, group: Iterable[Write], error: Exception | None) -> None:
         for write in group:
             if isinstance(error, sqlite3.Error):
                 # One for each: an exception is its greenlet's own to add to.

@@ -11,6 +11,7 @@ bytes at COMMIT), not a loss of power.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -101,9 +102,21 @@ class SQLiteFile:
         self.writing = Transaction(self, "BEGIN IMMEDIATE")
         try:
             self._prepare()
+            found = os.stat(path)
+            self._place = (found.st_dev, found.st_ino)
         except BaseException:
             self.close()
             raise
+
+    def check_place(self) -> None:
+        """See that the open file still is the one at its path: what was written into a file that was removed would be
+        acknowledged and never seen again. Raises sqlite3.OperationalError."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._place:
+            raise sqlite3.OperationalError("it was removed or replaced while in use: put it back, or restart")
 
     def roll_back(self) -> None:
         """End the transaction that may be open, with nothing of it done."""

@@ -17,7 +17,7 @@ class FilePolicy:
     def __init__(self, file: SQLiteFile, given: Policy | None) -> None:
         self.current = Policy()
         self._text: str | None = None
-        self._version: int | None = None
+        self._versions: dict[Execute, int] = {}
         with file.writing as execute:
             if given is not None:
                 text = msgspec.json.encode(given).decode()
@@ -26,12 +26,12 @@ class FilePolicy:
 
     def follow(self, execute: Execute) -> None:
         """Take what another process has written. Called within each transaction that deletes by the policy."""
-        # Changes with every commit of another process, and is far cheaper to read than a row.
+        # Changes with every commit of any other connection, and is far cheaper to read than a row.
         (version,) = execute("PRAGMA data_version").fetchone()
-        if version == self._version:
+        if version == self._versions.get(execute):
             return
         row = execute("SELECT value FROM meta WHERE name = 'policy'").fetchone()
         if row is not None and row[0] != self._text:
             self._text = row[0]
             self.current = msgspec.json.decode(row[0], type=Policy)
-        self._version = version
+        self._versions[execute] = version

@@ -89,6 +89,7 @@ class Wakeups:
             with contextlib.suppress(OSError):
                 os.unlink(self._own, dir_fd=self._descriptor)
         os.close(self._descriptor)
+        self._descriptor = -1  # the number is given again
 
     def _list(self) -> list[str]:
         changed_at = os.stat(self._descriptor).st_mtime_ns

@@ -68,13 +68,14 @@ class Ear:
 class Opener:
     """Opens stores on one SQLite file. `close` closes those that were not closed by themselves."""
 
-    def __init__(self, path, clock):
+    def __init__(self, path, clock, options=""):
         self.path = path
         self.clock = clock
+        self.options = options
         self._open = []
 
     def __call__(self, kept=None, clock=None, path=None):
-        store = open_store(f"sqlite:///{quote(str(path or self.path))}", kept, clock or self.clock)
+        store = open_store(f"sqlite:///{quote(str(path or self.path))}{self.options}", kept, clock or self.clock)
         close = store.close
 
         def close_once():

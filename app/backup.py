@@ -1,0 +1,72 @@
+"""Copies a store's file while servers use it: `python -m app.backup COPY [FILE]`, which `scripts/backup` calls.
+
+SQLite's backup API in one step: a read transaction, so that writers go on meanwhile, and the copy is the file as of one
+moment. Where the copy is not whole there is none: it is made beside its place, checked, and then put there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from .config import Settings
+from .errors import BideError, SettingsError, StoreUnavailable
+from .stores.sqlite_file import APPLICATION_ID
+
+USAGE = "usage: scripts/backup COPY [FILE]: FILE is the store's, without it bide.db in the data folder"
+
+
+def back_up(file: Path, copy: Path) -> None:
+    """Copy the store in `file` to `copy`, which must not exist.
+
+    Raises SettingsError for a file that is none of a store's or a copy that exists, StoreUnavailable for a file that
+    cannot be read or a copy that cannot be written.
+    """
+    if copy.exists():
+        raise SettingsError(f"{copy} exists already: give another name, or remove it")
+    if not file.is_file():
+        raise SettingsError(f"{file} does not exist: give the store's file")
+    part = copy.with_name(f"{copy.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(part)) as target,
+        ):
+            if source.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+                raise SettingsError(f"{file} is no store of Bide's")
+            source.backup(target)
+            # One file, without a log beside it.
+            target.execute("PRAGMA journal_mode = DELETE")
+            problems = target.execute("PRAGMA integrity_check(1)").fetchone()
+            if problems != ("ok",):
+                raise StoreUnavailable(f"The copy of {file} is not whole: {problems[0]}")
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.link(part, copy)  # unlike a rename it does not replace what came there meanwhile
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"{file} cannot be copied to {copy}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> str | None:
+    """Do what the command line asks; returns what went wrong, in one line."""
+    if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
+        return USAGE
+    try:
+        file = Path(arguments[1]) if arguments[1:] else Settings.from_environment().data_dir / "bide.db"
+        back_up(file, Path(arguments[0]))
+    except BideError as error:
+        return f"bide: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

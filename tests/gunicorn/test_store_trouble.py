@@ -1,0 +1,91 @@
+"""The store in trouble while the server runs: publishes are 503, polls stay parked, and it comes back by itself."""
+
+import contextlib
+import json
+import resource
+import sqlite3
+
+import pytest
+
+from tests.support.clients import Herd, subscription
+from tests.support.servers import Server, await_that
+
+
+@pytest.fixture(params=["", "?synchronous=full"], ids=["normal", "full"])
+def server(tmp_path, request):
+    url = f"sqlite:///{tmp_path / 'data' / 'bide.db'}{request.param}"
+    with Server(tmp_path, inspected=True, env={"BIDE_STORE": url}) as server:
+        yield server
+
+
+def refused(server):
+    """A publish that must be refused; not a byte of it is stored."""
+    status, headers, body = server.request("POST", "/publish/news", {"message": "refused"})
+    assert status == 503, body
+    assert int(headers["Retry-After"]) >= 1
+    assert json.loads(body)["type"] == "/problems/store-unavailable"
+    assert b".db" not in body
+
+
+@contextlib.contextmanager
+def trouble(server, begin, end):
+    """Begin it with a parked poll, see that publishes are refused, end it, and see that everything works again."""
+    first = server.publish("news", "before")
+    with Herd(server) as parked:
+        parked.add(subscription("news", first), 1)
+        await_that(lambda: server.counts()["polls"] == 1)
+        begin()
+        refused(server)
+        yield
+        assert server.get("/readyz")[0] == 503
+        assert server.get("/healthz")[0] == 200
+        assert server.counts()["polls"] == 1
+        assert "cannot be used" in server.output()
+        end()
+        # As a balancer would: it sends no publish before the server says that it is ready.
+        await_that(lambda: server.get("/readyz")[0] == 200)
+        last = server.publish("news", "after")
+        parked.read(lambda: parked.answers)
+        assert parked.answers[0].json()["id"] == last
+    assert [event["message"] for event in server.events("news")] == ["before", "after"]
+    assert "Traceback" not in server.output()
+
+
+def test_a_full_disk(server):
+    """As seen by the worker: no file of it may grow any more."""
+    (worker,) = server.worker_pids()
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    with trouble(
+        server,
+        begin=lambda: resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)),
+        end=lambda: resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited),
+    ):
+        refused(server)
+
+
+def test_a_lock_that_another_process_holds(server):
+    other = sqlite3.connect(server.database, isolation_level=None)
+    with (
+        contextlib.closing(other),
+        trouble(server, begin=lambda: other.execute("BEGIN IMMEDIATE"), end=lambda: other.execute("ROLLBACK")),
+    ):
+        pass
+
+
+def test_a_file_that_was_taken_away_and_is_put_back(server):
+    """What is written into a removed file is acknowledged, and gone with the process."""
+    away = server.database.with_suffix(".away")
+    with trouble(server, begin=lambda: server.database.rename(away), end=lambda: away.rename(server.database)):
+        refused(server)
+        assert "removed or replaced" in server.output()
+
+
+def test_a_file_that_was_replaced(server):
+    away = server.database.with_suffix(".away")
+
+    def replace():
+        server.database.rename(away)
+        server.database.write_bytes(away.read_bytes())
+
+    with trouble(server, begin=replace, end=lambda: away.rename(server.database)):
+        refused(server)
