@@ -10,13 +10,15 @@ import contextlib
 import os
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 
 from .config import Settings
 from .errors import BideError, SettingsError, StoreUnavailable
+from .stores import sqlite_path
 from .stores.sqlite_file import APPLICATION_ID
 
-USAGE = "usage: scripts/backup COPY [FILE]: FILE is the store's, without it bide.db in the data folder"
+USAGE = "usage: scripts/backup COPY [FILE]: FILE is the store's, without it that of BIDE_STORE"
 
 
 def back_up(file: Path, copy: Path) -> None:
@@ -29,9 +31,12 @@ def back_up(file: Path, copy: Path) -> None:
         raise SettingsError(f"{copy} exists already: give another name, or remove it")
     if not file.is_file():
         raise SettingsError(f"{file} does not exist: give the store's file")
-    part = copy.with_name(f"{copy.name}.part")
+    part = copy
     try:
-        part.unlink(missing_ok=True)
+        # A name of its own: another backup may be under way.
+        descriptor, name = tempfile.mkstemp(prefix=f"{copy.name}.", dir=copy.parent)
+        os.close(descriptor)
+        part = Path(name)
         with (
             contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source,
             contextlib.closing(sqlite3.connect(part)) as target,
@@ -53,7 +58,8 @@ def back_up(file: Path, copy: Path) -> None:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"{file} cannot be copied to {copy}: {error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not copy:
+            part.unlink(missing_ok=True)
 
 
 def main(arguments: list[str]) -> str | None:
@@ -61,7 +67,10 @@ def main(arguments: list[str]) -> str | None:
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
         return USAGE
     try:
-        file = Path(arguments[1]) if arguments[1:] else Settings.from_environment().data_dir / "bide.db"
+        url = Settings.from_environment().store_url
+        file = Path(arguments[1]) if arguments[1:] else sqlite_path(url)
+        if file is None:
+            raise SettingsError(f"BIDE_STORE={url} has no file: give the store's file")
         back_up(file, Path(arguments[0]))
     except BideError as error:
         return f"bide: {error}"

@@ -92,7 +92,12 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     gate = Gate(app.wsgi_app, server.notifier)
     app.wsgi_app = gate.serve  # type: ignore[method-assign]  # how Flask's documentation adds a WSGI layer
     if worker is not None:
-        connections = most_connections(worker.cfg.worker_connections)
+        # Each of gunicorn's listeners has a pool of connections of its own.
+        listeners = max(1, len(worker.sockets))
+        connections = most_connections(worker.cfg.worker_connections * listeners)
+        # Read by gunicorn's run() after the app was loaded: a pool that is full waits, where a process out of
+        # descriptors would fail again and again.
+        worker.worker_connections = max(1, connections // listeners)
         kept = connections - min(SPARE_CONNECTIONS, connections // 10)
         if kept < settings.max_polls:
             log.warning(
@@ -116,8 +121,10 @@ def most_connections(wanted: int) -> int:
     The limit of descriptors is raised as far as the system lets it be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS has no such thing as its own hard limit
+        hard = soft
     if hard == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, hard - OWN_DESCRIPTORS))

@@ -51,6 +51,17 @@ def find_worker() -> AsyncWorker | None:
     return owner if isinstance(owner, AsyncWorker) else None
 
 
+class _Listener:
+    """As much of a listening socket as gunicorn asks for, and for longer: a connection that was accepted just before
+    the worker stopped is handled when the socket is closed already, and would get no answer."""
+
+    def __init__(self, name: Any) -> None:
+        self._name = name
+
+    def getsockname(self) -> Any:
+        return self._name
+
+
 class Connections:
     """The open connections of this worker, and which of them have a request in work.
 
@@ -62,13 +73,17 @@ class Connections:
         self.open = 0
         self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open
         self._idle: set[Any] = set()  # between two requests; one whose request is in work is in neither
-        handle = worker.handle
+        handle: Callable[[Any, Any, Any], object] = worker.handle
+        names: dict[Any, _Listener] = {}
 
         def handle_known(listener: Any, client: Any, addr: Any) -> None:
             self._silent[client] = time.monotonic()
             self.open += 1
             try:
-                handle(listener, client, addr)
+                name = names.get(listener)
+                if name is None:
+                    name = names[listener] = _Listener(listener.getsockname())
+                handle(name, client, addr)
             finally:
                 self.open -= 1
                 self._silent.pop(client, None)

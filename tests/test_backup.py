@@ -83,6 +83,11 @@ def test_the_command_copies_the_data_folders_file(store, tmp_path, monkeypatch):
     Publisher(store).publish("news", 1)
     assert main([str(tmp_path / "copy.db")]) is None
     assert len(events(tmp_path / "copy.db")) == 1
+    monkeypatch.setenv("BIDE_STORE", f"sqlite:///{tmp_path}/other.db?synchronous=full")
+    assert "other.db does not exist" in main([str(tmp_path / "more.db")])
+    monkeypatch.setenv("BIDE_STORE", "memory://")
+    assert "has no file" in main([str(tmp_path / "more.db")])
+    monkeypatch.delenv("BIDE_STORE")
     assert main([str(tmp_path / "copy.db")]).startswith("bide: ")
 
 

@@ -31,7 +31,9 @@ def made(monkeypatch):
 
 def in_a_worker(monkeypatch, connections=16_000):
     """Let this process be a worker of gunicorn."""
-    worker = SimpleNamespace(cfg=SimpleNamespace(worker_connections=connections), alive=True, handle=lambda *_: None)
+    worker = SimpleNamespace(
+        cfg=SimpleNamespace(worker_connections=connections, workers=1), sockets=[], alive=True, handle=lambda *_: None
+    )
     monkeypatch.setattr(package, "find_worker", lambda: worker)
     return worker
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from urllib.parse import unquote
 
 from ..config import Policy
@@ -26,13 +27,21 @@ def open_store(url: str, policy: Policy | None = None, clock: Clock = time.time)
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest:
         return MemoryStore(policy or Policy(), clock)
-    path, _, option = rest.partition("?")
-    if scheme == "sqlite" and path.startswith("/") and len(path) > 1 and "%00" not in path and option in _SYNCHRONOUS:
-        return SQLiteStore(unquote(path[1:]), policy, clock, durable=_SYNCHRONOUS[option])
+    path = sqlite_path(url)
+    if path is not None:
+        return SQLiteStore(path, policy, clock, durable=_SYNCHRONOUS[url.partition("?")[2]])
     raise SettingsError(
         f"BIDE_STORE={url!r} cannot be used: give sqlite:///relative/path, sqlite:////absolute/path "
         "(and ?synchronous=full after it, to survive a loss of power) or memory://"
     )
 
 
-__all__ = ["Store", "open_store"]
+def sqlite_path(url: str) -> Path | None:
+    """The file of a `sqlite://` URL, None for one that names none."""
+    scheme, _, rest = url.partition("://")
+    path, _, option = rest.partition("?")
+    well_formed = scheme == "sqlite" and path.startswith("/") and len(path) > 1 and "%00" not in path
+    return Path(unquote(path[1:])) if well_formed and option in _SYNCHRONOUS else None
+
+
+__all__ = ["Store", "open_store", "sqlite_path"]

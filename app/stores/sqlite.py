@@ -34,22 +34,24 @@ class SQLiteStore(Store):
     With `durable` an append waits for the disk, so that it survives a loss of power.
     """
 
-    def __init__(self, path: str, policy: Policy | None, clock: Clock, durable: bool = False) -> None:
+    def __init__(self, path: Path, policy: Policy | None, clock: Clock, durable: bool = False) -> None:
         self._clock = clock
         # Absolute, so that it stays the same file when the process goes to another folder (and never `:memory:`).
-        self._file = SQLiteFile(Path(path).absolute())
+        self._file = SQLiteFile(path.absolute())
         try:
             with self._file.writing as execute:
                 execute("INSERT OR IGNORE INTO meta VALUES ('base', ?), ('channels', 0)", (self.now_us(),))
             self._policy = FilePolicy(self._file, policy)
             self._wakeups = Wakeups(Path(f"{self._file.path}-listeners"))
+            self._commits = (DurableCommits if durable else Commits)(
+                self._file, self._policy.follow, self._wakeups.send
+            )
         except OSError as error:
             self._file.close()
             raise StoreUnavailable(f"{self._file.path}-listeners cannot be a folder: {error}") from error
         except BaseException:
             self._file.close()
             raise
-        self._commits = (DurableCommits if durable else Commits)(self._file, self._policy.follow, self._wakeups.send)
         self._listening: SQLiteListener | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self._policy, self._oldest)
@@ -116,11 +118,12 @@ class SQLiteStore(Store):
         self._listening = SQLiteListener(self._file, self._wakeups, listener)
         self._sweep.listener = listener
         # A process that listens runs an event loop, which the disk must not stop; others may wait within a commit.
-        self._file.execute("PRAGMA wal_autocheckpoint = 0")
+        self._commits.leave_the_log()
         self._checkpoint = Checkpoint(self._file.path)
 
     def check(self) -> None:
         with self._file.reading as execute:
+            self._file.check_place()
             execute("SELECT 1 FROM meta LIMIT 1").fetchone()
         if self._commits.failing:
             # Nobody may be sending publishes any more that would show that it works again.

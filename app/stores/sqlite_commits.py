@@ -11,6 +11,7 @@ cannot be committed for any other reason is tried once more, one write at a time
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ GROUP_ROWS = 1000
 class Write:
     """Work that waits for its turn, and afterwards what came of it."""
 
-    __slots__ = ("error", "result", "rows", "told", "waiter", "work")
+    __slots__ = ("alone", "error", "result", "rows", "told", "waiter", "work")
 
     def __init__(self, work: Callable[[Execute], Any], told: Callable[[Any], None], rows: int) -> None:
         self.work = work
@@ -38,7 +39,8 @@ class Write:
         self.rows = rows
         self.waiter: Waiter[None] = Waiter()
         self.result: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.alone = False
 
 
 def write_all(group: Iterable[Write], execute: Execute, begun: Callable[[Execute], None]) -> None:
@@ -65,9 +67,9 @@ class Commits:
         self._hub = get_hub()
         self._waiting: list[Write] = []
         self._busy_since: float | None = None
+        self._timer: Any = None
         #: Whether the last group could not be written.
         self.failing = False
-        self._timer: Any = None
 
     def run(self, work: Callable[[Execute], T], told: Callable[[T], None], rows: int = 1) -> T:
         """Run the work in a transaction, and return what it returned once that is committed. Switches greenlets.
@@ -89,10 +91,17 @@ class Commits:
             if write in self._waiting:
                 self._waiting.remove(write)
             raise
+        if isinstance(write.error, sqlite3.Error):
+            # Here and not in the event loop: a handler of the log may wait.
+            raise self._file.unavailable(write.error) from write.error
         if write.error is not None:
             raise write.error
         result: T = write.result
         return result
+
+    def leave_the_log(self) -> None:
+        """Leave the log to a thread that moves it, from now on."""
+        self._file.execute("PRAGMA wal_autocheckpoint = 0")
 
     def close(self) -> None:
         """Write nothing any more. Who waits still is told at the next turn of the loop."""
@@ -103,35 +112,38 @@ class Commits:
                 self._hub.loop.run_callback(self._commit)
 
     def _commit(self) -> None:
-        """Runs in the event loop, which no other greenlet can interrupt. It is due whenever somebody waits."""
-        if not self._waiting:
-            return  # who waited was killed
-        try:
-            self._file.check_place()
-            self._file.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as not_begun:
-            if not (is_busy(not_begun) and self._wait_on()):
-                group, self._waiting = self._waiting, []
-                self.failing = True
-                self._let_go(group, not_begun)
-            return
-        self._busy_since = None
-        group = self._take()
-        error: Exception | None = None
-        try:
-            write_all(group, self._file.execute, self._begun)
-        except Exception as failed:
-            self._file.roll_back()
-            error = failed
-        self._finish(group, error)
+        """Runs in the event loop, which no other greenlet can interrupt. It is due whenever somebody waits.
 
-    def _finish(self, group: list[Write], error: Exception | None) -> None:
-        """Runs in the event loop once a group is committed, or has failed."""
+        Whatever is raised in it, a signal's handler included, must leave nobody waiting.
+        """
+        if not self._waiting:
+            self._busy_since = None
+            return  # who waited was killed
+        group: list[Write] = []
+        error: BaseException | None = None
+        try:
+            self._file.begin()
+            self._busy_since = None
+            group = self._take()
+            write_all(group, self._file.execute, self._begun)
+        except BaseException as failed:
+            if not group and is_busy(failed) and self._wait_on():
+                return
+            error = failed
+            self._file.give_up()
+        self._finish(group, error)
+        if error is not None and not isinstance(error, Exception):
+            raise error
+
+    def _finish(self, group: list[Write], error: BaseException | None) -> None:
+        """Runs in the event loop once a group is committed, or has failed. No group: it could not even begin."""
         self.failing = error is not None
-        if error is not None and len(group) > 1:
+        if not group:
+            group, self._waiting = self._waiting, []
+        elif error is not None and len(group) > 1:
             # It may be the fault of one of them: each goes again alone, so that no other suffers.
             for write in group:
-                write.rows, write.error = GROUP_ROWS, None
+                write.alone, write.error = True, None
             self._waiting[:0] = group
             group = []
         if self._waiting:
@@ -140,7 +152,9 @@ class Commits:
             if error is None:
                 self._tell(group)
         finally:
-            self._let_go(group, error)
+            for write in group:
+                write.error = write.error or error
+                write.waiter.switch(None)
 
     def _wait_on(self) -> bool:
         """Whether a busy file is tried again; if so it will be."""
@@ -155,13 +169,15 @@ class Commits:
         return True
 
     def _take(self) -> list[Write]:
-        """The next writes, until they have enough rows."""
-        group = []
+        """The next writes, until they have enough rows, or one of them is to go alone."""
+        group: list[Write] = []
         rows = 0
         for write in self._waiting:
+            if write.alone and group:
+                break
             group.append(write)
             rows += write.rows
-            if rows >= GROUP_ROWS:
+            if rows >= GROUP_ROWS or write.alone:
                 break
         del self._waiting[: len(group)]
         return group
@@ -169,14 +185,8 @@ class Commits:
     def _tell(self, group: Iterable[Write]) -> None:
         for write in group:
             if write.error is None:
-                write.told(write.result)
+                try:
+                    write.told(write.result)
+                except Exception:  # a defect, said so; the others are told all the same
+                    self._hub.handle_error(self, *sys.exc_info())
         self._sent()
-
-    def _let_go(self, group: Iterable[Write], error: Exception | None) -> None:
-        for write in group:
-            if isinstance(error, sqlite3.Error):
-                # One for each: an exception is its greenlet's own to add to.
-                write.error = self._file.unavailable(error)
-            elif error is not None:
-                write.error = error
-            write.waiter.switch(None)

@@ -10,6 +10,7 @@ bytes at COMMIT), not a loss of power.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -47,7 +48,7 @@ def _schema() -> str:
 MIGRATIONS: list[Callable[[], str]] = [_schema]
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -107,6 +108,17 @@ class SQLiteFile:
         except BaseException:
             self.close()
             raise
+
+    def begin(self) -> None:
+        """Begin to write. Raises sqlite3.Error."""
+        self.check_place()
+        self.roll_back()  # where an earlier one could not be, or was interrupted
+        self.execute("BEGIN IMMEDIATE")
+
+    def give_up(self) -> None:
+        """Roll back what can be; if it cannot, the next that begins does."""
+        with contextlib.suppress(sqlite3.Error):
+            self.roll_back()
 
     def check_place(self) -> None:
         """See that the open file still is the one at its path: what was written into a file that was removed would be

@@ -56,9 +56,13 @@ class SQLiteListener:
         if seq != self._event_seq + count:
             self.tell()
             return
-        self._event_seq = seq
         if self._listener.hears(channel):
-            self._listener.announce(events())
+            try:
+                self._listener.announce(events())
+            except BaseException:
+                self._version = None  # announced by the loop's next look
+                raise
+        self._event_seq = seq
 
     def tell(self) -> None:
         """Announce everything that was committed until now, this process's own last commit among it.

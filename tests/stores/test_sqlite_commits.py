@@ -1,5 +1,6 @@
 """Writes that come together are committed together, and none of them pays for another's failure."""
 
+import contextlib
 import sqlite3
 
 import gevent
@@ -9,7 +10,7 @@ from app.errors import KeyReused, StoreUnavailable
 from app.stores import sqlite_commits
 from app.stores.base import Key
 
-from .support import Ear, everything, messages, names, put
+from .support import Ear, eventually, everything, messages, names, put
 
 
 @pytest.fixture
@@ -139,3 +140,75 @@ def test_who_waits_when_the_store_is_closed_is_told(opened):
     closing = gevent.spawn(store.close)
     gevent.joinall([append, closing], timeout=5)
     assert isinstance(append.exception, StoreUnavailable)
+
+
+@pytest.mark.parametrize("failing", [("COMMIT", "ROLLBACK"), ("BEGIN IMMEDIATE", "ROLLBACK")])
+def test_a_rollback_that_fails_leaves_nobody_waiting_and_the_next_write_is_well(opened, monkeypatch, failing):
+    store = opened()
+    execute = store._file.execute
+
+    def broken(statement, *values):
+        if statement in failing:
+            raise sqlite3.OperationalError("disk I/O error")
+        return execute(statement, *values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._file, "execute", broken)
+        failed = together((put, store, "a", 1), (put, store, "a", 2))
+    assert all(isinstance(each.exception, StoreUnavailable) for each in failed)
+    put(store, "a", 3)
+    assert messages(everything(store, "a")) == [3]
+
+
+def test_what_is_raised_in_the_loop_by_a_signal_leaves_nobody_waiting(opened, monkeypatch):
+    store = opened()
+    take = store._commits._take
+
+    class Signal(BaseException):
+        pass
+
+    def interrupted():
+        raise Signal
+
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda *_: None)
+    monkeypatch.setattr(store._commits, "_take", interrupted)
+    (failed,) = together((put, store, "a", 1))
+    assert isinstance(failed.exception, Signal)
+    monkeypatch.setattr(store._commits, "_take", take)
+    put(store, "a", 2)
+    assert messages(everything(store, "a")) == [2]
+
+
+def test_a_listener_that_fails_at_one_event_is_told_of_it_again_and_the_others_hear_theirs(opened, monkeypatch):
+    store = opened()
+    store.listen(ear := Ear())
+    announce, failed = ear.announce, []
+
+    def failing(events):
+        if not failed:
+            failed.append(events)
+            raise ValueError
+        announce(events)
+
+    monkeypatch.setattr(ear, "announce", failing)
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda *_: None)
+    assert all(append.successful() for append in together((put, store, "a", 1), (put, store, "a", 2)))
+    eventually(lambda: len(ear.events) == 2, seconds=1)
+    assert ear.messages() == [1, 2]
+
+
+def test_a_wait_for_a_lock_begins_with_who_waits(opened, path, monkeypatch):
+    """It went on from one whose greenlet had been killed, and the next was refused at once."""
+    monkeypatch.setattr(sqlite_commits, "BUSY_SECONDS", 0.2)
+    store = opened()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        killed = gevent.spawn(put, store, "a", 1)
+        gevent.sleep(0.02)
+        killed.kill()
+        gevent.sleep(0.25)
+        append = gevent.spawn(put, store, "a", 2)
+        gevent.sleep(0.05)
+        assert not append.ready()
+        other.execute("ROLLBACK")
+        append.get(timeout=1)

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+import time
 
 import gevent
 import pytest
@@ -103,3 +104,48 @@ def test_a_close_amid_a_write_ends_it_whole(durable, opened):
     append.join(5)
     assert append.ready()
     assert len(everything(opened(), "a").events) == append.successful()
+
+
+def test_who_waits_behind_a_write_when_the_store_is_closed_is_told(durable, opened):
+    """A delete that had not begun was said to be done."""
+    store = durable()
+    put(store, "a", 1)
+    first = gevent.spawn(put, store, "a", 2)
+    gevent.sleep(0)
+    others = [gevent.spawn(store.delete, "a"), gevent.spawn(put, store, "a", 3)]
+    gevent.sleep(0)
+    store.close()
+    gevent.joinall([first, *others], timeout=5)
+    assert all(isinstance(each.exception, StoreUnavailable) for each in others)
+    assert messages(everything(opened(), "a"))[:1] == [1]
+
+
+def test_a_pool_that_is_full_of_others_work_is_no_hindrance(durable):
+    store = durable()
+    goes_on = threading.Event()
+    pool = gevent.get_hub().threadpool
+    busy = [pool.spawn(goes_on.wait, 5) for _ in range(pool.maxsize)]
+    gevent.spawn(put, store, "a", 1).get(timeout=2)
+    goes_on.set()
+    gevent.joinall(busy)
+
+
+def test_under_a_foreign_lock_all_wait_together_and_not_one_after_the_other(path, clock, monkeypatch):
+    monkeypatch.setattr(sqlite_durable, "BUSY_SECONDS", 0.3)
+    opener = Opener(path, clock, "?synchronous=full")
+    store = opener()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        appends = [gevent.spawn(put, store, "a", n) for n in range(20)]
+        gevent.joinall(appends, timeout=10)
+        assert time.monotonic() - begun < 20 * 0.3 / 2
+    assert all(isinstance(append.exception, StoreUnavailable) for append in appends)
+    opener.close()
+
+
+def test_the_log_of_a_publisher_without_a_server_stays_small(durable, path):
+    store = durable(policy(events=10))
+    for _ in range(300):
+        put(store, "a", *(["x" * 4000] * 10))
+    assert path.with_name(f"{path.name}-wal").stat().st_size < 16 * 1024 * 1024

@@ -196,12 +196,16 @@ class Herd:
 
 
 class Follower:
-    """One subscriber: it sends back each answer's cursor, connects again where it was cut, and remembers."""
+    """One subscriber: it sends back each answer's cursor, connects again where it was cut, and remembers.
 
-    def __init__(self, channels, limit=None, pid=None, timeout=50, cursor=0):
+    With `hop` it goes to another connection after so many answers, and so from worker to worker.
+    """
+
+    def __init__(self, channels, limit=None, pid=None, timeout=50, cursor=0, hop=None):
         self.channels = channels
         self.limit = limit
         self.pid = pid
+        self.hop = hop
         self.cursor = cursor
         self.timeout = timeout
         self.path = ",".join(channels)
@@ -339,7 +343,8 @@ class Followers:
         if answer is None:
             return
         follower.take(answer)
-        if answer.status != 200 or answer.closes:
+        hops = follower.hop is not None and follower.polls % follower.hop == 0
+        if answer.status != 200 or answer.closes or hops:
             self._again(follower, 0 if answer.status == 200 else 0.05)
             return
         try:
