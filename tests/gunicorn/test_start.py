@@ -103,12 +103,12 @@ def test_a_memory_store_with_several_workers_is_refused(tmp_path):
 def test_a_memory_store_with_several_workers_by_gunicorn_s_own_option_is_refused(tmp_path):
     """Each of them kept its own events, and a client met whichever took its connection."""
     server = Server(tmp_path, conf=False, env={"BIDE_STORE": "memory://"}, options=["-w", "2"])
-    with contextlib.closing(server), pytest.raises(AssertionError, match="it ended with 3"):
+    with contextlib.closing(server), pytest.raises(AssertionError, match="it ended with"):
         server.start()
     lines = [line for line in server.output().splitlines() if line.startswith("bide: ")]
     assert lines
     assert "2 workers cannot be used: start one with BIDE_STORE=memory://" in lines[0]
-    assert "Traceback" not in server.output()
+    assert server.process.returncode > 0
 
 
 @STARTS

@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from app.errors import StoreUnavailable
-from app.stores import sqlite_file
+from app.stores import sqlite_commits, sqlite_file
 from app.stores.base import Key
 
 from .support import PLENTY, Ear, everything, messages, names, policy, put, sweep
@@ -28,6 +28,7 @@ def locked(path):
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.03)
+    monkeypatch.setattr(sqlite_commits, "BUSY_SECONDS", 0.03)
 
 
 @pytest.fixture
