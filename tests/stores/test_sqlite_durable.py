@@ -13,7 +13,7 @@ from app.stores import sqlite_durable
 from app.stores.base import Key
 
 from .contract import StoreContract
-from .support import Ear, Opener, everything, messages, names, policy, put
+from .support import Ear, Opener, eventually, everything, messages, names, policy, put
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_listeners_and_siblings_hear_each_event_once_and_in_order(durable, opene
     gevent.joinall([gevent.spawn(put, one, "a", n) for n in range(50)], timeout=5)
     put(other, "a", 50)
     put(one, "a", 51)
-    gevent.sleep(0.3)
+    eventually(lambda: len(theirs.events) >= 52)
     assert mine.messages() == theirs.messages() == list(range(52))
     assert mine.losses == theirs.losses == 0
 
