@@ -149,3 +149,18 @@ def test_the_log_of_a_publisher_without_a_server_stays_small(durable, path):
     for _ in range(300):
         put(store, "a", *(["x" * 4000] * 10))
     assert path.with_name(f"{path.name}-wal").stat().st_size < 16 * 1024 * 1024
+
+
+def test_a_thread_that_fails_unforeseen_is_not_taken_for_a_commit(durable, monkeypatch):
+    store = durable()
+
+    def failing(group):
+        raise ValueError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._commits, "_in_thread", failing)
+        append = gevent.spawn(put, store, "a", 1)
+        append.join(5)
+    assert isinstance(append.exception, ValueError)
+    put(store, "a", 2)
+    assert messages(everything(store, "a")) == [2]
