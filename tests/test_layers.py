@@ -29,7 +29,7 @@ FLOORS = [
     {"stores.sqlite_append", "stores.sqlite_checkpoint", "stores.sqlite_durable"},
     {"stores.sqlite_commits"},
     {"stores.sqlite_listener", "stores.sqlite_sweep"},
-    {"stores.sqlite_policy"},
+    {"stores.sqlite_policy", "stores.sqlite_trim"},
     {"stores.base", "stores.sqlite_file", "stores.wakeups"},
     {"config", "events", "messages"},
     {"errors", "names", "version"},

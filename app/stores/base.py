@@ -77,8 +77,8 @@ class Listener(Protocol):
         """Whether events of the channel matter here; others are not announced."""
 
     def announce(self, events: Sequence[Event]) -> None:
-        """Events were appended. Within a channel they come in order; one may come again, or a channel's be missed
-        only if `lost` is called."""
+        """Events were appended. Within a channel they come in order; one may come again, and one is missed only if
+        it was deleted by then, or `lost` is called."""
 
     def control(self, kind: str, data: dict[str, object]) -> None:
         """Something else happened: `deleted` with `channel` and `to`, the id up to which nothing is left."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -58,9 +59,8 @@ class _Channel:
             self.first = 0
 
     def forget_keys(self, now_us: int) -> None:
-        for key in list(self.keys):
-            if self.keys[key].expires_us > now_us:
-                return
+        # Not the whole list: each publish with a key comes by.
+        for key in list(takewhile(lambda key: self.keys[key].expires_us <= now_us, self.keys)):
             del self.keys[key]
 
 

@@ -1,4 +1,4 @@
--- Version 1 of the store's file. Later versions are steps in sqlite_file.py; this file is never changed again.
+-- Version 1 of the store's file. Later versions are steps, see sqlite_file.py; this file is never changed again.
 
 -- base: the floor of channels that have no head (microseconds); channels: how many there are; policy: JSON.
 CREATE TABLE meta (

@@ -84,7 +84,8 @@ class SQLiteStore(Store):
     def info(self, channel: str) -> ChannelInfo | None:
         with self._file.reading as execute:
             row = execute(
-                "SELECT number, head, events, channel, last_at_us FROM channels WHERE channel = ?", (channel,)
+                "SELECT number, head, events, deleted_to, channel, last_at_us FROM channels WHERE channel = ?",
+                (channel,),
             ).fetchone()
             return None if row is None else self._info(execute, row)
 
@@ -92,22 +93,22 @@ class SQLiteStore(Store):
         found = []
         with self._file.reading as execute:
             for row in execute(
-                "SELECT number, head, events, channel, last_at_us FROM channels "
+                "SELECT number, head, events, deleted_to, channel, last_at_us FROM channels "
                 "WHERE channel > ? AND channel >= ? ORDER BY channel LIMIT ?",
                 (after, prefix, limit),
             ):
-                if not row[3].startswith(prefix):
+                if not row[4].startswith(prefix):
                     break
                 found.append(self._info(execute, row))
         return found
 
     def delete(self, channel: str) -> None:
         def work(execute: Execute) -> None:
-            row = execute("SELECT number, head FROM channels WHERE channel = ?", (channel,)).fetchone()
-            number, head = row or (None, 0)
-            execute("DELETE FROM events WHERE number = ?", (number,))
-            execute("UPDATE channels SET events = 0 WHERE number = ?", (number,))
-            self._insert_control(execute, "deleted", {"channel": channel, "to": head})
+            # Hidden, not removed: that is the sweep's, in steps, since a hundred thousand rows are a long pause.
+            row = execute(
+                "UPDATE channels SET deleted_to = head, events = 0 WHERE channel = ? RETURNING head", (channel,)
+            ).fetchone()
+            self._insert_control(execute, "deleted", {"channel": channel, "to": row[0] if row else 0})
 
         self._commits.run(work, self._tell)
 
@@ -161,12 +162,14 @@ class SQLiteStore(Store):
         if self._listening is not None:
             self._listening.tell()
 
-    def _oldest(self, execute: Execute, number: int, channel: str, count: int) -> tuple[int, int] | None:
+    def _oldest(
+        self, execute: Execute, number: int, channel: str, count: int, deleted_to: int
+    ) -> tuple[int, int] | None:
         """Id and prev of the oldest event that retention shows, None where it shows none."""
         retention = self.retention(channel)
         row: tuple[int, int, int] | None = execute(
-            "SELECT id, prev, at_us FROM events WHERE number = ? ORDER BY id LIMIT 1 OFFSET ?",
-            (number, max(0, count - retention.events)),
+            "SELECT id, prev, at_us FROM events WHERE number = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?",
+            (number, deleted_to, max(0, count - retention.events)),
         ).fetchone()
         young_us = self.now_us() - int(retention.seconds * 1e6)
         if row is not None and row[2] < young_us:
@@ -181,12 +184,14 @@ class SQLiteStore(Store):
     def _read(self, channel: str, rows: tuple[str, Any], max_bytes: int) -> Reading:
         where, values = rows
         with self._file.reading as execute:
-            row = execute("SELECT number, head, events FROM channels WHERE channel = ?", (channel,)).fetchone()
+            row = execute(
+                "SELECT number, head, events, deleted_to FROM channels WHERE channel = ?", (channel,)
+            ).fetchone()
             if row is None:
                 base = self._file.scalar("SELECT value FROM meta WHERE name = 'base'")
                 return Reading(False, base, base, None, [])
-            number, head, count = row
-            oldest = self._oldest(execute, number, channel, count)
+            number, head, count, deleted_to = row
+            oldest = self._oldest(execute, number, channel, count, deleted_to)
             if oldest is None:
                 return Reading(True, head, head, None, [])
             events: list[Event] = []
@@ -199,10 +204,12 @@ class SQLiteStore(Store):
                 events.append(event)
             return Reading(True, head, oldest[1], oldest[0], events)
 
-    def _info(self, execute: Execute, row: tuple[int, int, int, str, int]) -> ChannelInfo:
-        number, head, count, channel, last_at_us = row
-        oldest = self._oldest(execute, number, channel, count)
+    def _info(self, execute: Execute, row: tuple[int, int, int, int, str, int]) -> ChannelInfo:
+        number, head, count, deleted_to, channel, last_at_us = row
+        oldest = self._oldest(execute, number, channel, count, deleted_to)
         if oldest is None:
             return ChannelInfo(channel, 0, None, head, last_at_us / 1e6)
-        hidden = self._file.scalar("SELECT count(*) FROM events WHERE number = ? AND id < ?", number, oldest[0])
+        hidden = self._file.scalar(
+            "SELECT count(*) FROM events WHERE number = ? AND id > ? AND id < ?", number, deleted_to, oldest[0]
+        )
         return ChannelInfo(channel, count - hidden, oldest[0], head, last_at_us / 1e6)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..config import Policy
 from ..errors import KeyReused, TooManyChannels, TooManyKeys
-from ..events import Event
+from ..events import MAX_ID, Event
 from .base import Appended, Key
 from .sqlite_file import Execute
+from .sqlite_trim import BITE_SECONDS, drop_events, drop_keys
 
 #: Rows over the retention, hidden from reads, that gather before an append deletes them together: deleting one with
 #: each append would touch two more pages of the file every time. An append deletes at most so many beside its own.
@@ -38,14 +40,16 @@ def write(
     """Do within a transaction what `Store.append` promises. Refuses before it has written anything."""
     # Read under the write lock: the clock of whoever appends next is read after this one's.
     now_us = clock_us()
-    row = execute("SELECT number, head, events, keys FROM channels WHERE channel = ?", (channel,)).fetchone()
+    row = execute(
+        "SELECT number, head, events, keys, deleted_to FROM channels WHERE channel = ?", (channel,)
+    ).fetchone()
     if row is None:
         row = _add_channel(execute, policy, channel, now_us)
     elif key is not None:
         remembered = _remembered(execute, row[0], key, now_us)
         if remembered is not None:
             return Written(remembered, channel)
-    number, head, count, keys = row
+    number, head, count, keys, deleted_to = row
     if key is not None:
         keys = _room_for_key(execute, policy, number, key, keys, now_us) + 1
     first_id = max(head + 1, now_us)
@@ -70,10 +74,8 @@ def write(
         )
     excess = count - policy.retention(channel).events
     if excess >= TRIM_ROWS:
-        count -= execute(
-            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE number = ? ORDER BY id LIMIT ?)",
-            (number, min(excess, len(rows) + TRIM_ROWS)),
-        ).rowcount
+        ends_at = time.monotonic() + BITE_SECONDS
+        count -= drop_events(execute, number, deleted_to, MAX_ID, ends_at, min(excess, len(rows) + TRIM_ROWS))
     execute(
         "UPDATE channels SET head = ?, events = ?, keys = ?, last_at_us = ? WHERE number = ?",
         (head, count, keys, now_us, number),
@@ -85,7 +87,7 @@ def write(
     return Written(Appended(first_id, head), channel, seq, len(rows), events)
 
 
-def _add_channel(execute: Execute, policy: Policy, channel: str, now_us: int) -> tuple[int, int, int, int]:
+def _add_channel(execute: Execute, policy: Policy, channel: str, now_us: int) -> tuple[int, int, int, int, int]:
     (channels,) = execute("SELECT value FROM meta WHERE name = 'channels'").fetchone()
     if channels >= policy.max_channels:
         raise TooManyChannels(f"At most BIDE_MAX_CHANNELS ({policy.max_channels:,}) channels are kept")
@@ -95,7 +97,7 @@ def _add_channel(execute: Execute, policy: Policy, channel: str, now_us: int) ->
         "INSERT INTO channels (channel, head, events, keys, last_at_us, kept_us) VALUES (?, ?, 0, 0, ?, 0)",
         (channel, base, now_us),
     ).lastrowid
-    return number or 0, base, 0, 0
+    return number or 0, base, 0, 0, 0
 
 
 def _remembered(execute: Execute, number: int, key: Key, now_us: int) -> Appended | None:
@@ -114,12 +116,12 @@ def _remembered(execute: Execute, number: int, key: Key, now_us: int) -> Appende
 def _room_for_key(execute: Execute, policy: Policy, number: int, key: Key, count: int, now_us: int) -> int:
     """Make room for a key of the channel, which has `count`; returns how many it has then. Refuses at first."""
     most = policy.max_idempotency_keys
-    ended = (number, now_us)
     if count >= most:
-        expired = execute("SELECT count(*) FROM idempotency WHERE number = ? AND expires_us <= ?", ended)
+        expired = execute("SELECT count(*) FROM idempotency WHERE number = ? AND expires_us <= ?", (number, now_us))
         if count - expired.fetchone()[0] >= most:
             raise TooManyKeys("Try again when older keys have expired, or send no key", retry_after=10)
-        count -= execute("DELETE FROM idempotency WHERE number = ? AND expires_us <= ?", ended).rowcount
+        # Some of them: all at once would be a pause for everybody, and the sweep comes by.
+        count -= drop_keys(execute, number, now_us)
     # The same key, expired: it is given anew.
     return (
         count

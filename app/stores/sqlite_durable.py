@@ -31,6 +31,7 @@ class DurableCommits(Commits):
             file.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA secure_delete = FAST")
 
     def leave_the_log(self) -> None:
         super().leave_the_log()

@@ -40,12 +40,12 @@ APPLICATION_ID = 0x42696465
 Execute = Callable[..., sqlite3.Cursor]
 
 
-def _schema() -> str:
-    return resources.files(__package__).joinpath("schema.sql").read_text()
+def _script(name: str) -> Callable[[], str]:
+    return lambda: resources.files(__package__).joinpath(name).read_text()
 
 
 #: The step from version n to n + 1 is MIGRATIONS[n]; version 0 is an empty file.
-MIGRATIONS: list[Callable[[], str]] = [_schema]
+MIGRATIONS: list[Callable[[], str]] = [_script("schema.sql"), _script("schema_2.sql")]
 
 
 def is_busy(error: BaseException) -> bool:
@@ -170,6 +170,7 @@ class SQLiteFile:
                     raise StoreUnavailable(f"{self.path} is locked by another process") from None
             gevent.sleep(BUSY_STEP_SECONDS)
         self.execute("PRAGMA synchronous = NORMAL")
+        self.execute("PRAGMA secure_delete = FAST")  # Debian's SQLite would write zeros over all that is removed
         with self.writing:
             self._migrate()
 

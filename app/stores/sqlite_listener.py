@@ -111,8 +111,8 @@ class SQLiteListener:
         """Announce the next rows; whether there may be more."""
         with self._file.reading as execute:
             events = execute(
-                "SELECT seq, channel, id, prev, at_us, type, message FROM events JOIN channels USING (number) "
-                "WHERE seq > ? ORDER BY seq LIMIT ?",
+                "SELECT seq, channel, id, prev, at_us, type, message, id <= deleted_to "
+                "FROM events JOIN channels USING (number) WHERE seq > ? ORDER BY seq LIMIT ?",
                 (self._event_seq, ROWS),
             ).fetchall()
             controls = execute(
@@ -123,8 +123,8 @@ class SQLiteListener:
             control_seq = controls[-1][0] if len(controls) == ROWS else self._last("controls")
         holes = event_seq - self._event_seq != len(events) or control_seq - self._control_seq != len(controls)
         self._event_seq, self._control_seq = event_seq, control_seq
-        for _, channel, *rest in events:
-            if self._listener.hears(channel):
+        for _, channel, *rest, deleted in events:
+            if not deleted and self._listener.hears(channel):
                 self._listener.announce([Event(channel, *rest)])
         for _, kind, data in controls:
             self._listener.control(kind, json.loads(data))

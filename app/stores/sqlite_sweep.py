@@ -6,15 +6,17 @@ something to drop, so that several processes may sweep one file.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from ..events import MAX_ID
 from .base import Listener
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_policy import FilePolicy
+from .sqlite_trim import BITE_SECONDS, KEYS, drop_events, drop_keys
 
-#: Channels looked at in one step, and rows deleted in one: each about a millisecond.
+#: Channels looked at in one step: about a millisecond.
 CHANNELS = 200
-ROWS = 500
 
 #: How long one process's word that a head has a subscriber holds for the others, in microseconds. A round of
 #: sweeping is far shorter.
@@ -34,7 +36,7 @@ class Sweep:
         self,
         file: SQLiteFile,
         policy: FilePolicy,
-        oldest: Callable[[Execute, int, str, int], tuple[int, int] | None],
+        oldest: Callable[[Execute, int, str, int, int], tuple[int, int] | None],
     ) -> None:
         self._file = file
         self._policy = policy
@@ -48,7 +50,8 @@ class Sweep:
             self._policy.follow(execute)
             rows = execute(
                 "SELECT number, channel, events, keys, last_at_us, kept_us, "
-                "(SELECT at_us FROM events WHERE number = channels.number ORDER BY id LIMIT 1) "
+                "(SELECT at_us FROM events WHERE number = channels.number AND id > deleted_to ORDER BY id LIMIT 1), "
+                "EXISTS (SELECT 1 FROM events WHERE number = channels.number AND id <= deleted_to) "
                 "FROM channels WHERE channel > ? ORDER BY channel LIMIT ?",
                 (self._after, CHANNELS),
             ).fetchall()
@@ -59,10 +62,11 @@ class Sweep:
             return False
         trimmed: list[tuple[int, str]] = []
         quiet: list[tuple[int, str, int]] = []
-        for number, channel, count, keys, last_at_us, kept_us, oldest_us in rows:
+        for number, channel, count, keys, last_at_us, kept_us, oldest_us, deleted in rows:
             retention = self._policy.current.retention(channel)
             due = now_us > last_at_us + retention.head_seconds * 1e6 - KEPT_US / 2
-            if count > retention.events or (count and oldest_us < now_us - retention.seconds * 1e6) or keys:
+            old = count and oldest_us < now_us - retention.seconds * 1e6
+            if count > retention.events or old or deleted or keys:
                 trimmed.append((number, channel))
             elif not count and due:
                 quiet.append((number, channel, max(kept_us, last_at_us + int(retention.head_seconds * 1e6))))
@@ -78,24 +82,24 @@ class Sweep:
     def _trim(self, execute: Execute, channels: list[tuple[int, str]], now_us: int) -> bool:
         """Drop what has ended, as far as one step goes; whether it went all the way."""
         self._policy.follow(execute)
-        left = ROWS
+        ends_at = time.monotonic() + BITE_SECONDS
         for number, channel in channels:
-            expired = execute("DELETE FROM idempotency WHERE number = ? AND expires_us <= ?", (number, now_us)).rowcount
-            count = self._file.scalar("SELECT events FROM channels WHERE number = ?", number)
-            oldest = self._oldest(execute, number, channel, count)
-            bound = 2**63 - 1 if oldest is None else oldest[0]
-            dropped = execute(
-                "DELETE FROM events WHERE seq IN "
-                "(SELECT seq FROM events WHERE number = ? AND id < ? ORDER BY id LIMIT ?)",
-                (number, bound, left),
-            ).rowcount
-            left -= dropped
+            # It may have been written to since it was looked at, or forgotten, and its number be another's.
+            row = execute(
+                "SELECT events, deleted_to FROM channels WHERE number = ? AND channel = ?", (number, channel)
+            ).fetchone()
+            if row is None:
+                continue
+            expired = drop_keys(execute, number, now_us)
+            drop_events(execute, number, 0, row[1] + 1, ends_at)
+            oldest = self._oldest(execute, number, channel, *row)
+            dropped = drop_events(execute, number, row[1], MAX_ID if oldest is None else oldest[0], ends_at)
             if dropped or expired:
                 execute(
                     "UPDATE channels SET events = events - ?, keys = keys - ? WHERE number = ?",
                     (dropped, expired, number),
                 )
-            if not left:
+            if expired == KEYS or time.monotonic() > ends_at:
                 return False
         return True
 

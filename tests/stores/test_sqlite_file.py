@@ -113,6 +113,24 @@ def test_a_fresh_file_goes_through_every_step(opened, path):
     assert ask(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'by_colour'") == 1
 
 
+def test_a_file_of_the_first_version_keeps_its_events(opened, path):
+    with contextlib.closing(sqlite3.connect(path)) as first:
+        first.executescript(sqlite_file.MIGRATIONS[0]())
+        first.executescript(
+            "PRAGMA user_version = 1; PRAGMA application_id = 0x42696465;"
+            "INSERT INTO meta VALUES ('base', 5), ('channels', 1);"
+            "INSERT INTO channels VALUES (1, 'a', 8, 2, 0, 1700000000000000, 0);"
+            "INSERT INTO events VALUES (1, 1, 7, 5, 1700000000000000, NULL, X'31');"
+            "INSERT INTO events VALUES (2, 1, 8, 7, 1700000000000000, 't', X'32');"
+        )
+    store = opened()
+    assert messages(everything(store, "a")) == [1, 2]
+    store.delete("a")
+    put(store, "a", 3)
+    assert messages(everything(store, "a")) == [3]
+    assert ask(path, "PRAGMA user_version") == len(sqlite_file.MIGRATIONS)
+
+
 def test_a_step_that_fails_half_way_leaves_the_older_file(written, opened, path, monkeypatch):
     with monkeypatch.context() as patched:
         broken = [*sqlite_file.MIGRATIONS, lambda: "CREATE TABLE new (a);\nDELETE FROM events;\nNONSENSE"]
