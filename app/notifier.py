@@ -104,17 +104,22 @@ class Watch:
 
 
 class Notifier:
-    """A store's listener. `retention` bounds what tails may show; `now_us` is the store's clock."""
+    """A store's listener. `retention` bounds what tails may show; `now_us` is the store's clock.
+
+    `subscribed` and `answer` are the listener's other two calls, which are none of its business.
+    """
 
     def __init__(
         self,
         retention: Callable[[str], Retention],
         now_us: Callable[[], int],
         subscribed: Callable[[Iterable[str]], Iterable[str]],
+        answer: Callable[[dict[str, object]], object],
     ) -> None:
         self._retention = retention
         self._now_us = now_us
         self.subscribed = subscribed
+        self.answer = answer
         self._channels: dict[str, Channel] = {}
         self._idle: OrderedDict[str, Channel] = OrderedDict()
         self._waiters: dict[Waiter, None] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
 from typing import NamedTuple
 
@@ -72,10 +72,10 @@ class Presence:
         """Note the client as a subscriber, for the time of a `with` block and a moment after it."""
         return Here(self, channels, client_id, transport)
 
-    def count(self, channel: str) -> int:
-        """How many subscribers the channel has."""
+    def clients(self, channel: str) -> Collection[str]:
+        """The ids of the channel's subscribers, good until greenlets are switched."""
         self.expire()
-        return len(self._channels.get(channel, ()))
+        return self._channels.get(channel, {}).keys()
 
     def subscribers(self, channel: str) -> list[Subscriber]:
         """The channel's subscribers, those who came first at the front."""

@@ -16,6 +16,7 @@ from .names import is_own
 from .notifier import Notifier
 from .presence import Presence
 from .publisher import Publisher
+from .roster import Roster
 from .stores import Store
 from .stores.base import ChannelInfo
 from .subscriber import PAGE_BYTES, Subscriber
@@ -30,6 +31,13 @@ class History(NamedTuple):
     gap: bool
 
 
+class Listing(NamedTuple):
+    """A page of channels with the number of their subscribers. `partial`: these may be too few (see `roster.py`)."""
+
+    channels: list[tuple[ChannelInfo, int]]
+    partial: bool
+
+
 class Server:
     """Everything of this process that is not HTTP. `store` is open; the server closes it."""
 
@@ -37,7 +45,8 @@ class Server:
         self.settings = settings
         self.store = store
         self.presence = Presence(settings.presence_seconds)
-        self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed)
+        self.roster = Roster(store, self.presence)
+        self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed, self.roster.answer)
         self.publisher = Publisher(store, settings.max_message_bytes)
         self.deadlines = Deadlines()
         self.subscriber = Subscriber(store, self.notifier, self.deadlines, self.presence, settings.max_polls)
@@ -62,15 +71,16 @@ class Server:
             **self.presence.counts(),
         }
 
-    def list_channels(self, prefix: str, after: str, limit: int) -> list[tuple[ChannelInfo, int]]:
+    def list_channels(self, prefix: str, after: str, limit: int) -> Listing:
         """Channels with events, a head or a subscriber, by code point, each with its number of subscribers."""
+        counts, partial = self.roster.counts(prefix, after, limit)
+        # Only now: it is to show every write that was acknowledged before the call.
         kept = self.store.channels(prefix, after, limit)
         known = {info.channel for info in kept}
         # What the store does not name within its first `limit` it does not have, or it comes after them.
-        present = (name for name in self.presence.channels(prefix, after) if name not in known and not is_own(name))
-        subscribed = [unknown(name) for name in islice(present, limit)]
+        subscribed = [unknown(name) for name in sorted(counts) if name not in known and not is_own(name)]
         merged = heapq.merge(kept, subscribed, key=lambda info: info.channel)
-        return [(info, self.presence.count(info.channel)) for info in islice(merged, limit)]
+        return Listing([(info, counts.get(info.channel, 0)) for info in islice(merged, limit)], partial)
 
     def history(self, channel: str, after: int | None, before: int | None, limit: int) -> History:
         """The newest events below `before` when it is given alone, else the oldest after `after` (and below it)."""

@@ -17,7 +17,7 @@ EMPTY = {"waiters": 0, "tails": 0, "tails_bytes": 0}
 
 @pytest.fixture
 def notifier():
-    return Notifier(Policy().retention, lambda: 1000, lambda channels: ())
+    return Notifier(Policy().retention, lambda: 1000, lambda channels: (), lambda question: None)
 
 
 @pytest.fixture(autouse=True)

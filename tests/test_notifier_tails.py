@@ -12,7 +12,9 @@ from tests.support.app import Clock, chain, event, law
 
 def make(policy=None, clock=None):
     clock = clock or Clock(0.001)
-    return Notifier((policy or Policy()).retention, lambda: int(clock.now * 1e6), lambda channels: ())
+    return Notifier(
+        (policy or Policy()).retention, lambda: int(clock.now * 1e6), lambda channels: (), lambda question: None
+    )
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ def nothing_left(presence):
 def test_a_client_with_a_poll_open_is_a_subscriber(presence):
     with presence.here(["news", "jobs"], "ann", "poll"):
         assert names(presence) == ["ann"]
-        assert presence.count("jobs") == 1
-        assert presence.count("other") == 0
+        assert len(presence.clients("jobs")) == 1
+        assert len(presence.clients("other")) == 0
 
 
 def test_a_client_that_left_lingers_and_is_then_forgotten(presence, clock):
@@ -77,9 +77,9 @@ def test_a_client_with_two_polls_stays_until_the_last_one_ends(presence, clock):
     with presence.here(["news"], "ann", "poll"):
         come_and_go(presence, "ann")
         clock.now += 60
-        assert presence.count("news") == 1
+        assert len(presence.clients("news")) == 1
     clock.now += 5
-    assert presence.count("news") == 0
+    assert len(presence.clients("news")) == 0
     assert nothing_left(presence)
 
 

@@ -22,7 +22,10 @@ def bide(request, tmp_path, clock):
 
 
 def listed(bide, prefix="", after="", limit=10):
-    return [(info.channel, info.events, subscribers) for info, subscribers in bide.list_channels(prefix, after, limit)]
+    return [
+        (info.channel, info.events, subscribers)
+        for info, subscribers in bide.list_channels(prefix, after, limit).channels
+    ]
 
 
 def publish(bide, channel, count=1):
@@ -121,7 +124,7 @@ def test_history_below_what_is_kept_is_told_as_a_gap(bide):
 def test_a_delete_leaves_the_channel_with_its_head(bide):
     sent = publish(bide, "news", 2)
     bide.delete("news")
-    info, _ = bide.list_channels("", "", 10)[0]
+    info, _ = bide.list_channels("", "", 10).channels[0]
     assert (info.channel, info.events, info.oldest_event_id, info.last_event_id) == ("news", 0, None, sent[1])
     assert ids(bide.history("news", None, None, 10)) == []
 

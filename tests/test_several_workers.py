@@ -58,7 +58,7 @@ def publish(parts, message=1, channel="news"):
 
 
 def names(parts):
-    return [info.channel for info, _ in parts.list_channels("", "", 10)]
+    return [info.channel for info, _ in parts.list_channels("", "", 10).channels]
 
 
 # Reading one's writes

@@ -204,4 +204,4 @@ def test_a_client_is_a_subscriber_while_it_polls_and_a_moment_after(bide):
     assert bide.presence.subscribers("news")[0].client_id == "ann"
     bide.publisher.publish("news", 1)
     answer(waiting)
-    assert bide.presence.count("news") == 1
+    assert len(bide.presence.clients("news")) == 1

@@ -73,27 +73,26 @@ def list_channels() -> Response:
     query = params.Query(request.environ["QUERY_STRING"])
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
     # One more than fits tells whether there is a next page.
-    entries = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
+    entries, partial = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
     page = entries[:limit]
-    return Answer(
-        encode(
-            {
-                "active_channels": [info.channel for info, _ in page],
-                "channels": [_entry(info, subscribers) for info, subscribers in page],
-                "next": page[-1][0].channel if len(entries) > limit else None,
-            }
-        )
+    return _told(
+        {
+            "active_channels": [info.channel for info, _ in page],
+            "channels": [_entry(info, subscribers) for info, subscribers in page],
+            "next": page[-1][0].channel if len(entries) > limit else None,
+        },
+        partial,
     )
 
 
 def show_channel(channel: str) -> Response:
     """GET /channels/<channel>"""
     server = _server()
-    info = server.store.info(check_channel(channel))
-    subscribers = server.presence.count(channel)
-    if info is None and not subscribers:
+    counts, partial = server.roster.count(check_channel(channel))
+    info = server.store.info(channel)
+    if info is None and not counts[channel]:
         raise ChannelNotFound(f"{channel} has neither events nor a head nor a subscriber", param="channel")
-    return Answer(encode(_entry(info or unknown(channel), subscribers)))
+    return _told(_entry(info or unknown(channel), counts[channel]), partial)
 
 
 def history(channel: str) -> Response:
@@ -118,8 +117,8 @@ def history(channel: str) -> Response:
 
 def subscribers(channel: str) -> Response:
     """GET /channels/<channel>/subscribers"""
-    present = _server().presence.subscribers(check_channel(channel))
-    return Answer(encode({"channel": channel, "subscribers": [subscriber._asdict() for subscriber in present]}))
+    present, partial = _server().roster.subscribers(check_channel(channel))
+    return _told({"channel": channel, "subscribers": [subscriber._asdict() for subscriber in present]}, partial)
 
 
 def delete(channel: str) -> Response:
@@ -163,6 +162,11 @@ def _published(content: bytes, appends: list[Appended]) -> Response:
 def _idempotency_key() -> str | None:
     key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     return None if key is None else check_key(key)
+
+
+def _told(body: dict[str, Any], partial: bool) -> Response:
+    """What was asked of all workers; said to be partial where one that lives did not answer."""
+    return Answer(encode({**body, "partial": True} if partial else body))
 
 
 def _named(channels: Any) -> list[str]:

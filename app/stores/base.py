@@ -22,12 +22,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..config import Policy, Retention
 from ..events import Event
 
 Clock = Callable[[], float]
+
+#: Who asks waits so long for the other processes.
+ASK_SECONDS: Final = 0.5
 
 
 class Key(NamedTuple):
@@ -70,6 +73,13 @@ class ChannelInfo(NamedTuple):
     last_published_at: float | None
 
 
+class Answers(NamedTuple):
+    """What processes answered, this one first. `partial`: one that lives was silent, or could not be asked."""
+
+    answers: list[Any]
+    partial: bool
+
+
 class Listener(Protocol):
     """Who is told, in this process, of what any process did. The calls must not switch greenlets."""
 
@@ -88,6 +98,9 @@ class Listener(Protocol):
 
     def subscribed(self, channels: Iterable[str]) -> Iterable[str]:
         """Those of the channels that have a subscriber here, so that their heads must be kept."""
+
+    def answer(self, question: dict[str, object]) -> object:
+        """This process's answer to a question that some process asked, as JSON."""
 
 
 class Store(ABC):
@@ -144,6 +157,14 @@ class Store(ABC):
     @abstractmethod
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
         """Tell every process that listens, this one too. `data` must be JSON."""
+
+    @abstractmethod
+    def ask(self, question: dict[str, object]) -> Answers:
+        """Ask every process that listens, this one too, which must listen itself. `question` must be JSON.
+
+        Waits for the others for `ASK_SECONDS` from when the question is out, which may be one such time later. Never
+        raises StoreUnavailable: what is missing is told as `partial`.
+        """
 
     @abstractmethod
     def listen(self, listener: Listener) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..config import Policy
 from ..errors import StoreUnavailable
 from ..events import Event
-from .base import Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
 from .sqlite_append import Written, write
 from .sqlite_checkpoint import Checkpoint
 from .sqlite_commits import Commits
@@ -22,6 +23,7 @@ from .sqlite_durable import DurableCommits
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_listener import SQLiteListener
 from .sqlite_policy import FilePolicy
+from .sqlite_questions import Questions
 from .sqlite_sweep import Sweep
 from .wakeups import Wakeups
 
@@ -53,6 +55,7 @@ class SQLiteStore(Store):
             self._file.close()
             raise
         self._listening: SQLiteListener | None = None
+        self._questions: Questions | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self._policy, self._oldest)
 
@@ -115,8 +118,15 @@ class SQLiteStore(Store):
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
         self._commits.run(lambda execute: self._insert_control(execute, kind, data), self._tell)
 
+    def ask(self, question: dict[str, object]) -> Answers:
+        assert self._questions is not None
+        return self._questions.ask(question)
+
     def listen(self, listener: Listener) -> None:
-        self._listening = SQLiteListener(self._file, self._wakeups, listener)
+        self._questions = Questions(
+            self._file, self._commits, self._wakeups, listener, partial(self.announce_control, "asked"), self.now_us
+        )
+        self._listening = SQLiteListener(self._file, self._wakeups, listener, self._questions)
         self._sweep.listener = listener
         # A process that listens runs an event loop, which the disk must not stop; others may wait within a commit.
         self._commits.leave_the_log()
@@ -138,6 +148,8 @@ class SQLiteStore(Store):
     def close(self) -> None:
         if self._listening is not None:
             self._listening.stop()
+        if self._questions is not None:
+            self._questions.stop()
         if self._checkpoint is not None:
             self._checkpoint.stop()
         self._commits.close()

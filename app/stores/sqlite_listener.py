@@ -22,6 +22,7 @@ from ..errors import StoreUnavailable
 from ..events import Event
 from .base import Listener
 from .sqlite_file import SQLiteFile
+from .sqlite_questions import Questions
 from .wakeups import Wakeups
 
 log = logging.getLogger("bide.store")
@@ -37,8 +38,9 @@ ROWS = 500
 class SQLiteListener:
     """Announces to one listener until `stop`. `tell` and `appended` do not switch greenlets once they read."""
 
-    def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener) -> None:
+    def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener, questions: Questions) -> None:
         self._file = file
+        self._questions = questions
         self._wakeups = wakeups
         self._listener = listener
         self._looked_at = time.monotonic()
@@ -49,6 +51,12 @@ class SQLiteListener:
         with file.reading:
             self._event_seq = self._last("events")
             self._control_seq = self._last("controls")
+            # Who asked after the socket was there awaits an answer.
+            asked = file.execute(
+                "SELECT data FROM controls WHERE kind = 'asked' ORDER BY seq DESC LIMIT 100"
+            ).fetchall()
+        for (data,) in asked:
+            questions.asked(json.loads(data))
         self._greenlet = gevent.spawn(self._run)
 
     def appended(self, channel: str, seq: int, count: int, events: Callable[[], list[Event]]) -> None:
@@ -93,6 +101,7 @@ class SQLiteListener:
                 if woken or version != self._version:
                     while self._step():
                         gevent.sleep(0)
+                    self._questions.look()
                     self._version = version  # only now: a look that failed is to be looked again
                 self._looked_at = time.monotonic()
                 if away:
@@ -127,7 +136,10 @@ class SQLiteListener:
             if not deleted and self._listener.hears(channel):
                 self._listener.announce([Event(channel, *rest)])
         for _, kind, data in controls:
-            self._listener.control(kind, json.loads(data))
+            if kind == "asked":
+                self._questions.asked(json.loads(data))
+            else:
+                self._listener.control(kind, json.loads(data))
         if holes:
             self._listener.lost()
         return len(events) == ROWS or len(controls) == ROWS

@@ -24,6 +24,11 @@ KEPT_US = 300_000_000
 
 #: Controls are announced within 100 ms; a process that was stopped for longer than this is told that it lost some.
 CONTROL_US = 600_000_000
+#: Rows of them removed in one step.
+CONTROLS = 1000
+
+#: An answer that came too late for who asked is removed after this, in microseconds.
+ANSWER_US = 60_000_000
 
 
 class Sweep:
@@ -58,7 +63,13 @@ class Sweep:
         if not rows:
             self._after = ""
             with self._file.writing as execute:
-                execute("DELETE FROM controls WHERE at_us < ?", (now_us - CONTROL_US,))
+                # By their order, which is that of their times but for steps of the clock: no look at all of them.
+                execute(
+                    "DELETE FROM controls WHERE seq < min((SELECT min(seq) FROM controls) + ?, ifnull("
+                    "(SELECT seq FROM controls WHERE at_us >= ? ORDER BY seq LIMIT 1), 1 << 62))",
+                    (CONTROLS, now_us - CONTROL_US),
+                )
+                execute("DELETE FROM answers WHERE at_us < ?", (now_us - ANSWER_US,))
             return False
         trimmed: list[tuple[int, str]] = []
         quiet: list[tuple[int, str, int]] = []

@@ -28,23 +28,27 @@ class Wakeups:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        reached = f"/proc/self/fd/{self._descriptor}"
-        self._reached = reached if os.path.isdir(reached) else str(folder)
+        short = f"/proc/self/fd/{self._descriptor}"
+        self._path = short if os.path.isdir(short) else str(folder)
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
         self._receiver: socket.socket | None = None
-        self._own = ""
+        #: This process's name among its siblings, and whether they can wake it.
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.bound = False
+        #: Those that took the last wake-up: processes that live, whether or not they come round.
+        self.reached: list[str] = []
         self._siblings: list[str] = []
         self._listed_at = -1
 
     def listen(self) -> None:
         """Make this process one that is woken."""
+        self.bound = False
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiver.setblocking(False)
-        own = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.suppress(OSError):  # the safety look is enough to be right, a socket only makes it quick
-            receiver.bind(f"{self._reached}/{own}")
-            self._own = own
+            receiver.bind(f"{self._path}/{self.name}")
+            self.bound = True
         self._receiver = receiver
 
     def wait(self, seconds: float) -> bool:
@@ -54,6 +58,10 @@ class Wakeups:
         try:
             self._receiver.recv(1)
         except OSError:
+            if self.bound and not self._is_there():
+                # Somebody tidied up: without it every wake-up would be left to the safety look.
+                self._receiver.close()
+                self.listen()
             return False
         self._receiver.settimeout(0)
         with contextlib.suppress(OSError):
@@ -63,15 +71,13 @@ class Wakeups:
 
     def send(self) -> None:
         """Wake every sibling. Never fails: what was to be announced is stored already, and they look for it."""
-        try:
-            names = self._list()
-        except OSError:
-            return
-        for name in names:
+        self.reached = []
+        for name in self.siblings():
             try:
-                self._sender.sendto(b"", f"{self._reached}/{name}")
+                self._sender.sendto(b"", f"{self._path}/{name}")
+                self.reached.append(name)
             except BlockingIOError:
-                pass  # its queue is full of wake-ups: it will look
+                self.reached.append(name)  # its queue is full of wake-ups: it will look
             except FileNotFoundError:
                 self._listed_at = -1
             except ConnectionRefusedError:
@@ -85,16 +91,27 @@ class Wakeups:
         self._sender.close()
         if self._receiver is not None:
             self._receiver.close()
-        if self._own:
+        if self.bound:
             with contextlib.suppress(OSError):
-                os.unlink(self._own, dir_fd=self._descriptor)
+                os.unlink(self.name, dir_fd=self._descriptor)
         os.close(self._descriptor)
         self._descriptor = -1  # the number is given again
 
-    def _list(self) -> list[str]:
-        changed_at = os.stat(self._descriptor).st_mtime_ns
-        if changed_at != self._listed_at:
-            self._siblings = [name for name in os.listdir(self._descriptor) if name != self._own]
-            settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
-            self._listed_at = changed_at if settled else -1
+    def _is_there(self) -> bool:
+        try:
+            os.stat(self.name, dir_fd=self._descriptor)
+        except OSError:
+            return False
+        return True
+
+    def siblings(self) -> list[str]:
+        """The others that listen, and those that ended without a word since the last wake-up."""
+        try:
+            changed_at = os.stat(self._descriptor).st_mtime_ns
+            if changed_at != self._listed_at:
+                self._siblings = [name for name in os.listdir(self._descriptor) if name != self.name]
+                settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
+                self._listed_at = changed_at if settled else -1
+        except OSError:
+            return []
         return self._siblings

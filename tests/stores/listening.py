@@ -74,9 +74,9 @@ class Listening:
         ear = Ear()
         store.listen(ear)
         data = {"n": 1.5, "text": "é\n'\"\U0001f600", "list": [None, True, {"x": []}], "big": 2**53 - 1}
-        store.announce_control("asked", data)
+        store.announce_control("noted", data)
         store.announce_control("answered", {})
-        assert ear.controls == [("asked", data), ("answered", {})]
+        assert ear.controls == [("noted", data), ("answered", {})]
 
     def test_a_control_is_a_copy(self, store):
         ear = Ear()

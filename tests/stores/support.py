@@ -55,6 +55,9 @@ class Ear:
     def lost(self):
         self.losses += 1
 
+    def answer(self, question):
+        return [question, sorted(self.watched)]
+
     def subscribed(self, channels):
         return [channel for channel in channels if channel in self.watched]
 

@@ -156,8 +156,8 @@ def test_another_process_hears_appends_and_deletes(opened, start):
     assert child.line() == f"event a {id} x"
     store.delete("a")
     assert child.line() == f"control deleted { ({'channel': 'a', 'to': id}) }"
-    store.announce_control("asked", {"n": 1})
-    assert child.line() == "control asked {'n': 1}"
+    store.announce_control("noted", {"n": 1})
+    assert child.line() == "control noted {'n': 1}"
 
 
 def test_a_process_that_was_stopped_is_told_what_it_may_have_missed(opened, start):

@@ -73,8 +73,8 @@ class TestByDatagram:
         for name, to in (("a", last), ("unknown", 0)):
             one.delete(name)
             eventually(lambda name=name, to=to: other.ear.controls[-1:] == [("deleted", {"channel": name, "to": to})])
-        one.announce_control("asked", {"é": [1, None]})
-        eventually(lambda: other.ear.controls[-1:] == [("asked", {"é": [1, None]})])
+        one.announce_control("noted", {"é": [1, None]})
+        eventually(lambda: other.ear.controls[-1:] == [("noted", {"é": [1, None]})])
         assert other.ear.controls == one.ear.controls
         assert len(one.ear.controls) == 3
 

@@ -236,3 +236,20 @@ def test_nothing_is_left_open_or_lying_about(folder):
         end.close()
     assert os.listdir(folder) == []
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_socket_that_was_tidied_away_is_made_anew(made, folder):
+    sender, sleeper = made(), made()
+    os.unlink(folder / sleeper.name)
+    assert sleeper.wait(NOT_SECONDS) is False
+    sender.send()
+    assert sleeper.wait(SOON_SECONDS) is True
+    assert sender.reached == [sleeper.name]
+
+
+def test_who_took_a_wakeup_is_known(made, folder):
+    sender, sleeper, other = made(), made(), made()
+    with bound(str(folder / "gone")):
+        pass
+    sender.send()
+    assert sorted(sender.reached) == sorted([sleeper.name, other.name])
