@@ -22,8 +22,8 @@ REFUSED_SECONDS = 30
 STARTS = pytest.mark.parametrize("conf", [pytest.param(True, id="conf"), pytest.param(False, id="plain")])
 
 
-def refused(folder, conf, **env):
-    """Start a server that must not start; returns the one line that it says."""
+def refused(folder, conf, prepare=None, **env):
+    """Start a server that must not start; returns the one line that it says. `prepare` runs in its process first."""
     env = {"BIDE_DATA_DIR": folder / "data", **env}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ended = subprocess.run(
@@ -36,6 +36,7 @@ def refused(folder, conf, **env):
             text=True,
             errors="replace",
             timeout=REFUSED_SECONDS,
+            preexec_fn=prepare,
         )
     said = ended.stdout + ended.stderr
     assert ended.returncode > 0, "it ends by itself, by no signal, and says that it failed"

@@ -5,6 +5,7 @@ without a race for the port; who connects in between waits in the socket's backl
 """
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -78,16 +79,37 @@ def command(*options, conf=True, app="wsgi:app"):
     return [sys.executable, "-m", "gunicorn", "-k", "gevent", *options, app]
 
 
+def bound_by_modes():
+    """Give up root's power over the modes of files, in a process that is to become a server. A user has none."""
+    if os.geteuid() == 0:
+        pr_capbset_drop, cap_dac_override, cap_dac_read_search = 24, 1, 2
+        for capability in (cap_dac_override, cap_dac_read_search):
+            if ctypes.CDLL(None, use_errno=True).prctl(pr_capbset_drop, capability, 0, 0, 0):
+                raise OSError(ctypes.get_errno(), "the capability cannot be dropped")
+
+
 class Server:
     """One server, to be used as a context manager. It is started on entry and ended on exit.
 
     `folder` holds its data and logs, and with `conf=False` is where it is started from: a folder without
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
-    files, certificate and key.
+    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests.
     """
 
-    def __init__(self, folder, *, conf=True, inspected=False, workers=1, env=None, tls=None, options=(), limits=None):
+    def __init__(
+        self,
+        folder,
+        *,
+        conf=True,
+        inspected=False,
+        workers=1,
+        env=None,
+        tls=None,
+        options=(),
+        limits=None,
+        by_modes=False,
+    ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
@@ -97,6 +119,7 @@ class Server:
         self.tls = tls
         self.env = env or {}
         self._limits = limits or {}
+        self._by_modes = by_modes
         self._app = INSPECTED if inspected else "wsgi:app"
         self._options = list(options)
         if tls:
@@ -156,6 +179,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=bound_by_modes if self._by_modes else None,
             )
         for limit, bounds in self._limits.items():
             resource.prlimit(self.process.pid, limit, bounds)

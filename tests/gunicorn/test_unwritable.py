@@ -1,0 +1,101 @@
+"""A file that may be read but not written: a start says so in one line, running workers go on until then.
+
+As after a backup that was put back by root, or in a folder that was handed to another user. What a server does whose
+disk refuses to be written meanwhile is in test_store_trouble.py: SQLite says the same of a full and a locked disk.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+
+import pytest
+
+from tests.gunicorn.test_start import REFUSED_SECONDS, STARTS, refused
+from tests.gunicorn.test_workers import counts, polls
+from tests.support.clients import Herd, line_to, publication, subscription
+from tests.support.servers import Server, await_that, bound_by_modes
+
+STORES = pytest.mark.parametrize("option", ["", "?synchronous=full"], ids=["normal", "full"])
+
+
+@contextlib.contextmanager
+def unwritable(path):
+    mode = path.stat().st_mode
+    path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        path.chmod(mode)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder as a clean stop leaves it, with one event."""
+    with Server(tmp_path) as server:
+        server.publish("news", "kept")
+        assert server.terminate()[0] == 0
+        return server.data
+
+
+def still_there(tmp_path, count=1):
+    """With its modes back, it serves what it had."""
+    with Server(tmp_path) as server:
+        assert [event["message"] for event in server.events("news")] == ["kept"] * count
+
+
+@STARTS
+@STORES
+def test_a_start_on_a_file_that_must_not_be_written_says_so_in_one_line(tmp_path, data, conf, option):
+    database = data / "bide.db"
+    before = database.read_bytes()
+    with unwritable(database):
+        line = refused(tmp_path, conf, bound_by_modes, BIDE_STORE=f"sqlite:///{database}{option}")
+    assert str(database) in line
+    assert "readonly" in line
+    assert database.read_bytes() == before
+    still_there(tmp_path)
+
+
+@STORES
+def test_a_start_in_a_folder_that_must_not_be_written_says_so_in_one_line(tmp_path, data, option):
+    database = data / "bide.db"
+    with unwritable(data):
+        line = refused(tmp_path, True, bound_by_modes, BIDE_STORE=f"sqlite:///{database}{option}")
+    assert str(database) in line
+    still_there(tmp_path)
+
+
+def test_a_start_on_a_full_disk_says_so_in_one_line(tmp_path, data):
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+
+    line = refused(tmp_path, True, fill, BIDE_RETENTION_EVENTS="5")
+    assert str(data / "bide.db") in line
+    assert "try again" not in line
+    still_there(tmp_path)
+
+
+def test_running_workers_go_on_and_one_that_starts_anew_ends_the_server_with_one_line(tmp_path):
+    """They hold the file open. A supervisor sees the end, and the polls are answered as in any stop."""
+    with Server(tmp_path, workers=2, inspected=True, by_modes=True) as server, Herd(server) as parked:
+        first, second = server.worker_pids()
+        # Both are reached before: the second may be starting still.
+        with line_to(server, first) as line, line_to(server, second) as other, unwritable(server.database):
+            assert line.ask(publication("news", ["kept"])).status == 200
+            cursor = other.ask(publication("news", ["kept"])).json()["event_id"]
+            parked.add(subscription("news", cursor), 20)
+            await_that(lambda: polls(server) == 20)
+            held = counts(server)[second]["polls"]
+            os.kill(first, signal.SIGKILL)
+            code = server.process.wait(REFUSED_SECONDS)
+            parked.read(lambda: not parked.open)
+        assert code > 0
+        assert len(parked.answers) == held
+        assert {answer.status for answer in parked.answers} <= {200}
+        said = [line for line in server.output().splitlines() if line.startswith("bide: ")]
+        assert len(said) == 1
+        assert str(server.database) in said[0]
+        assert "readonly" in said[0]
+        assert "Traceback" not in server.output()
+    still_there(tmp_path, 2)
