@@ -54,6 +54,7 @@ class SQLiteStore(Store):
         except BaseException:
             self._file.close()
             raise
+        self._file.opened = True
         self._listening: SQLiteListener | None = None
         self._questions: Questions | None = None
         self._checkpoint: Checkpoint | None = None
@@ -134,7 +135,7 @@ class SQLiteStore(Store):
 
     def check(self) -> None:
         with self._file.reading as execute:
-            self._file.check_place()
+            self._file.check_usable()
             execute("SELECT 1 FROM meta LIMIT 1").fetchone()
         if self._commits.failing:
             # Nobody may be sending publishes any more that would show that it works again.

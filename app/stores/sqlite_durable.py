@@ -57,7 +57,7 @@ class DurableCommits(Commits):
         """Whether the group began to be written, and what went wrong; raised here that would only be printed."""
         begun = False
         try:
-            self._file.check_place()
+            self._file.check_usable()
             self._give_up()
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True

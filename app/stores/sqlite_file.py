@@ -37,6 +37,8 @@ REPEAT_SECONDS = 10.0
 #: "Bide" in ASCII, in the file's header (`PRAGMA application_id`): tells our file from anybody's.
 APPLICATION_ID = 0x42696465
 
+DAMAGED = "it is damaged, and nothing more is written into it: stop the server and put a copy in its place"
+
 Execute = Callable[..., sqlite3.Cursor]
 
 
@@ -49,8 +51,16 @@ MIGRATIONS: list[Callable[[], str]] = [_script("schema.sql"), _script("schema_2.
 
 
 def is_busy(error: BaseException) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _code(error: BaseException) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 class Transaction:
@@ -97,7 +107,10 @@ class SQLiteFile:
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
-        self._said = ("", 0.0)
+        self._said: dict[str, float] = {}
+        self._damaged = False
+        #: Set by the store once it is open. Until then the reason of a trouble is told to whoever opens it.
+        self.opened = False
         self.execute: Execute = self._connection.execute
         self.reading = Transaction(self, "BEGIN")
         self.writing = Transaction(self, "BEGIN IMMEDIATE")
@@ -111,7 +124,7 @@ class SQLiteFile:
 
     def begin(self) -> None:
         """Begin to write. Raises sqlite3.Error."""
-        self.check_place()
+        self.check_usable()
         self.roll_back()  # where an earlier one could not be, or was interrupted
         self.execute("BEGIN IMMEDIATE")
 
@@ -120,9 +133,14 @@ class SQLiteFile:
         with contextlib.suppress(sqlite3.Error):
             self.roll_back()
 
-    def check_place(self) -> None:
-        """See that the open file still is the one at its path: what was written into a file that was removed would be
-        acknowledged and never seen again. Raises sqlite3.OperationalError."""
+    def check_usable(self) -> None:
+        """See that what is written will be read. Raises sqlite3.Error.
+
+        The open file must still be the one at its path: what was written into a file that was removed would be
+        acknowledged and never seen again. And no damage must have been met: a write beside one may well succeed.
+        """
+        if self._damaged:
+            raise sqlite3.DatabaseError(DAMAGED)
         try:
             found = os.stat(self.path)
         except OSError:
@@ -137,9 +155,13 @@ class SQLiteFile:
 
     def unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
         """What a client is told of an error; the reason itself is for the log."""
-        text, now = str(error), time.monotonic()
-        if text != self._said[0] or now - self._said[1] > REPEAT_SECONDS:
-            self._said = (text, now)
+        if not self.opened:
+            return StoreUnavailable(f"{self.path} cannot be used as a store: {error}")
+        self._damaged = self._damaged or _is_damage(error)
+        text, now = DAMAGED if _is_damage(error) else str(error), time.monotonic()
+        if now - self._said.get(text, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            # Each by itself: troubles that come in turns would say so in turns.
+            self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_SECONDS} | {text: now}
             log.error("%s cannot be used: %s", self.path, text)
         return StoreUnavailable(
             "The store is locked by another process: try again"

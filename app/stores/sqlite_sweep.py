@@ -52,6 +52,7 @@ class Sweep:
     def step(self, now_us: int) -> bool:
         """Look at the next channels; whether the round goes on."""
         with self._file.reading as execute:
+            self._file.check_usable()
             self._policy.follow(execute)
             rows = execute(
                 "SELECT number, channel, events, keys, last_at_us, kept_us, "

@@ -239,6 +239,17 @@ class TestDisk:
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "disk full" in caplog.text
 
+    def test_troubles_that_come_in_turns_are_each_logged_once(self, opened, broken, caplog, path):
+        store = opened()
+        broken(store, "SELECT")
+        path.rename(path.with_suffix(".away"))
+        for _ in range(20):
+            with pytest.raises(StoreUnavailable):
+                everything(store, "a")
+            with pytest.raises(StoreUnavailable):
+                put(store, "a", 1)
+        assert ["disk full" in record.message for record in caplog.records] == [True, False]
+
 
 def until_refused(store):
     """Append until there is no room, and a few times more; the last id that was stored."""
