@@ -10,12 +10,15 @@ folder's descriptor in /proc. Where there is no /proc and the path is too long, 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import time
 from pathlib import Path
 
 from gevent import socket
+
+log = logging.getLogger("bide.store")
 
 #: A folder's time of change ticks every few milliseconds: what changed less than this ago is listed again.
 SETTLED_SECONDS = 0.1
@@ -46,9 +49,11 @@ class Wakeups:
         self.bound = False
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiver.setblocking(False)
-        with contextlib.suppress(OSError):  # the safety look is enough to be right, a socket only makes it quick
+        try:
             receiver.bind(f"{self._path}/{self.name}")
             self.bound = True
+        except OSError as error:  # the safety look is enough to be right, a socket only makes it quick
+            log.warning("%s: no other process can wake this one, which hears of them later: %s", self._folder, error)
         self._receiver = receiver
 
     def wait(self, seconds: float) -> bool:
