@@ -89,3 +89,24 @@ def test_a_file_that_was_replaced(server):
 
     with trouble(server, begin=replace, end=lambda: away.rename(server.database)):
         refused(server)
+
+
+@pytest.mark.parametrize("beside", ["-wal", "-shm"])
+def test_a_log_that_was_taken_away_and_is_put_back(server, beside):
+    """The next process would begin another, know nothing of what is in this one, and write over it."""
+    log = server.database.with_name(f"bide.db{beside}")
+    away = log.with_suffix(".away")
+    with trouble(server, begin=lambda: log.rename(away), end=lambda: away.rename(log)):
+        refused(server)
+        assert "removed or replaced" in server.output()
+
+
+def test_a_log_that_was_removed_costs_nothing_but_a_restart(server):
+    ids = [server.publish("news", number) for number in range(5)]
+    server.database.with_name("bide.db-wal").unlink()
+    refused(server)
+    assert [event["id"] for event in server.events("news")] == ids
+    assert server.terminate()[0] == 0
+    server.start()
+    assert [event["id"] for event in server.events("news")] == ids
+    assert server.publish("news", "goes on") > ids[-1]
