@@ -58,6 +58,14 @@ def _is_damage(error: BaseException) -> bool:
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def _place(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _code(error: BaseException) -> int:
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
@@ -116,8 +124,9 @@ class SQLiteFile:
         self.writing = Transaction(self, "BEGIN IMMEDIATE")
         try:
             self._prepare()
-            found = os.stat(path)
-            self._place = (found.st_dev, found.st_ino)
+            # Its log and its index are there as long as anybody has it open.
+            beside = [f"{path}-wal", f"{path}-shm"]
+            self._places = [(each, _place(each)) for each in (str(path), *beside)]
         except BaseException:
             self.close()
             raise
@@ -136,17 +145,15 @@ class SQLiteFile:
     def check_usable(self) -> None:
         """See that what is written will be read. Raises sqlite3.Error.
 
-        The open file must still be the one at its path: what was written into a file that was removed would be
+        The open files must still be those at their paths: what was written into one that was removed would be
         acknowledged and never seen again. And no damage must have been met: a write beside one may well succeed.
         """
         if self._damaged:
             raise sqlite3.DatabaseError(DAMAGED)
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._place:
-            raise sqlite3.OperationalError("it was removed or replaced while in use: put it back, or restart")
+        for path, place in self._places:
+            if _place(path) != place:
+                name = os.path.basename(path)
+                raise sqlite3.OperationalError(f"{name} was removed or replaced while in use: put it back, or restart")
 
     def roll_back(self) -> None:
         """End the transaction that may be open, with nothing of it done."""

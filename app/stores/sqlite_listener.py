@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 
@@ -108,7 +109,9 @@ class SQLiteListener:
                     log.warning("the store can be read again")
                     away = False
             except Exception as error:  # whatever it is, a worker that went deaf would be worse
-                if not away and not isinstance(error, StoreUnavailable):
+                if isinstance(error, sqlite3.Error):
+                    self._file.unavailable(error)  # says so in the log
+                elif not away and not isinstance(error, StoreUnavailable):
                     log.exception("the store cannot be listened to; trying again")
                 away = True
                 gevent.sleep(LOOK_SECONDS)

@@ -251,6 +251,40 @@ class TestDisk:
         assert ["disk full" in record.message for record in caplog.records] == [True, False]
 
 
+class TestDamage:
+    @pytest.fixture
+    def damaged(self, opened, monkeypatch):
+        """A store with one event that has met a damage, which would be met no more."""
+        store = opened()
+        put(store, "a", 1)
+
+        def malformed(statement, *values):
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._file, "execute", malformed)
+            with pytest.raises(StoreUnavailable):
+                everything(store, "a")
+        return store
+
+    def test_nothing_more_is_written_neither_by_an_append_nor_by_housekeeping(self, damaged):
+        before = damaged._file.scalar("PRAGMA data_version"), damaged._file._connection.total_changes
+        for call in (lambda: put(damaged, "a", 2), lambda: damaged.delete("a"), damaged.sweep, damaged.check):
+            with pytest.raises(StoreUnavailable):
+                call()
+        assert (damaged._file.scalar("PRAGMA data_version"), damaged._file._connection.total_changes) == before
+
+    def test_what_can_be_read_is_read(self, damaged):
+        assert messages(everything(damaged, "a")) == [1]
+        assert names(damaged) == ["a"]
+
+    def test_an_open_begins_anew(self, damaged, opened):
+        damaged.close()
+        assert put(opened(), "a", 2)
+
+
 def until_refused(store):
     """Append until there is no room, and a few times more; the last id that was stored."""
     stored = 0
