@@ -98,6 +98,15 @@ def test_a_held_poll_has_it_without_any_wake_up(tmp_path):
         assert server.output().count("wake") == 2
 
 
+def test_a_held_poll_has_it_when_the_sockets_of_the_workers_were_removed(tmp_path):
+    with plain(tmp_path) as server, lines(server, 1, 1):
+        sockets = list((server.data / "bide.db-listeners").iterdir())
+        assert len(sockets) == 2
+        for each in sockets:
+            each.unlink()
+        assert max(held_polls(server)) < BOUND_SECONDS
+
+
 def reads(channel, before, sent):
     """Paths that must show the event that was just acknowledged on the other worker, and what is to be seen there."""
     return [
