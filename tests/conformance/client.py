@@ -11,10 +11,10 @@ import ssl
 import threading
 import time
 from concurrent.futures import Future
-from urllib.parse import urlsplit
+from json import dumps
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
-import requests
 from requests.structures import CaseInsensitiveDict
 
 # Above the longest hold that a server grants by default.
@@ -34,12 +34,13 @@ def fresh(prefix="conf"):
 
 
 class Answer:
-    """What came back over a bare socket, with the attributes of a requests.Response that the suite uses."""
+    """What came back, by the names that a requests.Response has; `seconds` is how long it took to come whole."""
 
-    def __init__(self, status_code, headers, content):
-        self.status_code = status_code
-        self.headers = headers
-        self.content = content
+    def __init__(self, response, begun):
+        self.status_code = response.status
+        self.headers = CaseInsensitiveDict(response.getheaders())
+        self.content = response.read()
+        self.seconds = time.monotonic() - begun
 
     @property
     def text(self):
@@ -50,9 +51,10 @@ class Answer:
 
 
 def read_answer(sock, method="GET"):
+    begun = time.monotonic()
     response = http.client.HTTPResponse(sock, method=method)
     response.begin()
-    return Answer(response.status, CaseInsensitiveDict(response.getheaders()), response.read())
+    return Answer(response, begun)
 
 
 class Bide:
@@ -65,10 +67,23 @@ class Bide:
         self._tls = parts.scheme == "https"
         self._address = (parts.hostname, parts.port or (443 if self._tls else 80))
 
-    def request(self, method, path, **arguments):
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(method, self.url + path, timeout=READ_SECONDS, **arguments)
+    def request(self, method, path, params=None, headers=None, json=None, data=None):
+        """One call as an HTTP library makes it: a parameter that is None is left out, what is no URL is quoted, `json`
+        is sent as such, and data that comes in parts is chunked. By http.client, which costs a fifth of requests."""
+        if params:
+            path += "?" + urlencode({name: value for name, value in params.items() if value is not None})
+        headers = dict(headers or {})
+        if json is not None:
+            data, headers["Content-Type"] = dumps(json), "application/json"
+        begun = time.monotonic()
+        connection = http.client.HTTPConnection(self.host)
+        connection.sock = self.connect()
+        try:
+            target = quote(self.base + path, safe="!#$%&'()*+,/:;=?@[]~")
+            connection.request(method, target, data.encode() if isinstance(data, str) else data, headers)
+            return Answer(connection.getresponse(), begun)
+        finally:
+            connection.close()
 
     def get(self, path, **arguments):
         return self.request("GET", path, **arguments)
@@ -202,7 +217,7 @@ def is_json(answer):
 
 
 def came_at_once(answer):
-    return answer.elapsed.total_seconds() < AT_ONCE_SECONDS
+    return answer.seconds < AT_ONCE_SECONDS
 
 
 def answered(answer):

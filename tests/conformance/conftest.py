@@ -1,4 +1,8 @@
-"""Which server is under test: the one named by `--url`, else one started here for each store."""
+"""Which server is under test: the one named by `--url`, else each of the targets started here.
+
+Every test runs on every target, but for those marked `direct`, which ask for what a proxy decides: they are left out
+behind nginx. tests/test_conformance_suite.py holds both to that.
+"""
 
 import os
 import signal
@@ -12,10 +16,20 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.proxies import Proxy
+
 from .client import Bide, fresh
 
 ROOT = Path(__file__).resolve().parents[2]
-STORES = ("sqlite", "memory")
+
+# What each server is started with, besides the defaults. The last is as a user deploys it: two workers behind nginx.
+NGINX = "nginx"
+TARGETS = {
+    "sqlite": {},
+    "sqlite-2-workers": {"WEB_CONCURRENCY": "2"},
+    "memory": {"BIDE_STORE": "memory://"},
+    NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
+}
 
 # A cold start imports everything once; a loaded machine needs several times the usual second.
 START_SECONDS = 30
@@ -31,17 +45,35 @@ def pytest_generate_tests(metafunc):
     if "server_url" in metafunc.fixturenames:
         # The default is for a run over all of tests/, where this file is read after the options were.
         url = metafunc.config.getoption("--url", default=None)
-        targets = [pytest.param(url, id="url")] if url else STORES
+        targets = [pytest.param(url, id="url")] if url else TARGETS
         metafunc.parametrize("server_url", targets, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out, behind nginx, what is marked direct: deselected and counted, not skipped."""
+    left_out = [item for item in items if is_behind_nginx(item) and item.get_closest_marker("direct")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def is_behind_nginx(item):
+    return hasattr(item, "callspec") and item.callspec.params.get("server_url") == NGINX
 
 
 @pytest.fixture(scope="session")
 def server_url(request, tmp_path_factory):
-    if request.param in STORES:
-        with running(request.param, tmp_path_factory.mktemp(request.param)) as url:
+    target = request.param
+    if target not in TARGETS:
+        yield target
+        return
+    folder = tmp_path_factory.mktemp(target)
+    with running(folder, TARGETS[target]) as url:
+        if target == NGINX:
+            with Proxy(folder / "proxy", url.removeprefix("http://")) as proxy:
+                yield proxy.url
+        else:
             yield url
-    else:
-        yield request.param
 
 
 @pytest.fixture
@@ -55,7 +87,7 @@ def channel():
 
 
 @contextmanager
-def running(store, folder):
+def running(folder, settings):
     """A real server on a socket that is bound before it starts, so that nobody else can take its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]
@@ -66,7 +98,7 @@ def running(store, folder):
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=settings(store, folder),
+            env=environment(folder) | settings,
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -90,17 +122,13 @@ def running(store, folder):
     assert code == 0, f"exit code {code}\n{log.read_text(errors='replace')}"
 
 
-def settings(store, folder):
-    """The environment without any setting of the caller's, since the suite counts on the defaults."""
+def environment(folder):
+    """The caller's environment without any setting of the caller's, since the suite counts on the defaults."""
     theirs = ("BIDE_", "GUNICORN_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     for name in ("HOST", "PORT", "WEB_CONCURRENCY"):
         env.pop(name, None)
-    if store == "memory":
-        env["BIDE_STORE"] = "memory://"
-    else:
-        env["BIDE_DATA_DIR"] = str(folder)
-    return env
+    return env | {"BIDE_DATA_DIR": str(folder)}
 
 
 def await_ready(url, process, log):

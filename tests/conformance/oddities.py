@@ -55,7 +55,7 @@ NOT_PLAIN_DIGITS = [
 
 NOT_INTEGERS = [*NOT_PLAIN_DIGITS, "1.0", "1.5", "0.0", "1.", ".5"]
 
-# As they stand in a URL, each one path segment. Zero bytes and one or two dots are elsewhere, since proxies
+# As they stand in a URL, each one path segment. Zero bytes and one or two dots are in test_names.py, since proxies
 # refuse or rewrite them.
 NOT_NAMES = [
     "...",

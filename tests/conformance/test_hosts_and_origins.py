@@ -14,7 +14,6 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.direct
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LocalHost"])
 def test_the_names_of_this_machine_are_served(bide, channel, host):
     for name in (host, host + ":" + bide.host.rsplit(":", 1)[-1]):

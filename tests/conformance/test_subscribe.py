@@ -18,7 +18,7 @@ EARLIEST = 0.94
 
 
 def held_for(answer, seconds):
-    return EARLIEST * seconds <= answer.elapsed.total_seconds() < seconds + 3
+    return EARLIEST * seconds <= answer.seconds < seconds + 3
 
 
 def test_a_poll_with_nothing_to_tell_ends_when_its_time_is_up(bide, channel):
