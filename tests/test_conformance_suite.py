@@ -1,4 +1,4 @@
-"""The black-box suite is whole: every one of its tests runs on every target, but for a few that no proxy lets through."""
+"""The black-box suite is whole: each of its tests runs on every target, but for a few that no proxy lets through."""
 
 import re
 import subprocess

@@ -1,8 +1,8 @@
 """A real nginx for a test, with the very deploy/nginx.conf that users get.
 
-Only what belongs to a machine is replaced in it, see `PLACES`: where Bide listens, where nginx does, and where it writes.
-The proxy's socket is bound before nginx starts and inherited by it, so that
-any number of them run side by side; no right is needed that a user of the machine does not have.
+Only what belongs to a machine is replaced in it, see `PLACES`: where Bide listens, where nginx does, and where it
+writes. The proxy's socket is bound before nginx starts and inherited by it, so that any number of them run side by
+side; no right is needed that a user of the machine does not have.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class Proxy:
 
     def __enter__(self):
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        # nginx takes it as it is, and a worker that is woken for a connection which another took must not wait in accept.
+        # nginx takes it as it is; a worker that is woken for a connection which another took must not wait in accept.
         listener.setblocking(False)
         self.address = listener.getsockname()
         self.url = "http://{}:{}".format(*self.address)
