@@ -222,6 +222,7 @@ def test_an_unfit_python_is_refused_in_one_line(checkout: Path) -> None:
 #: Debian's Python without python3-venv: nothing has ensurepip. `apt-get` says what it was asked for.
 BARE_DEBIAN = """
 source scripts/venv.sh
+policy=$root/policy-rc.d
 find_python() { echo "$root/python"; }
 install_lock() { echo "installed $1"; }
 apt-get() { echo "apt-get $*" >&2; [ "$1" = update ] || sed -i /ensurepip/d python; }
@@ -250,6 +251,23 @@ def test_a_missing_venv_module_is_installed_by_root(bare_debian: Path) -> None:
     assert installed.startswith("apt-get install")
     assert installed.endswith(package)
     assert result.stdout.splitlines() == ["installed runtime"]
+
+
+@pytest.mark.parametrize("theirs", [None, "#!/bin/sh\nexit 0\n"], ids=["no policy", "a policy"])
+def test_what_apt_installs_starts_no_service_and_a_policy_of_the_machine_stays(
+    bare_debian: Path, theirs: str | None
+) -> None:
+    policy = bare_debian / "policy-rc.d"
+    if theirs is not None:
+        policy.write_text(theirs)
+        policy.chmod(0o755)
+    # Asked as Debian asks it, while something is installed.
+    asks = 'apt-get() { code=0; "$policy" nginx start || code=$?; echo "asked: $code"; } >&2\n'
+    steps = BARE_DEBIAN + asks + "id() { echo 0; }\napt_install nginx"
+    result = ready(bare_debian, "runtime", steps=steps)
+    answer = 101 if theirs is None else 0
+    assert result.stderr.splitlines()[:3] == ["installing nginx with apt-get", f"asked: {answer}", f"asked: {answer}"]
+    assert (policy.read_text() if policy.exists() else None) == theirs
 
 
 def test_a_missing_venv_module_is_named_to_others(bare_debian: Path) -> None:

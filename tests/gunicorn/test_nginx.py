@@ -65,7 +65,7 @@ def test_reloads_of_bide_cost_who_polls_and_publishes_through_nginx_nothing(tmp_
         Followers(proxy, followers) as running,
     ):
         with publishing([Publisher(proxy, endless(channel)) for channel in channels]) as publishers:
-            for _ in range(3):
+            for _ in range(2):
                 before = len(publishers[0].acknowledged)
                 await_that(lambda before=before: len(publishers[0].acknowledged) > before + 20)
                 server.hup()

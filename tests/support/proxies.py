@@ -7,6 +7,7 @@ side; no right is needed that a user of the machine does not have.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,9 @@ import time
 from pathlib import Path
 
 from .servers import PATIENCE_SECONDS, ROOT, START_SECONDS, STOP_SECONDS, environment
+
+# Debian has it where only root's path leads.
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin") or "nginx"
 
 CONF = ROOT / "deploy" / "nginx.conf"
 
@@ -49,27 +53,12 @@ class Proxy:
         self.process = None
 
     def __enter__(self):
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        # nginx takes it as it is; a worker that is woken for a connection which another took must not wait in accept.
-        listener.setblocking(False)
-        self.address = listener.getsockname()
-        self.url = "http://{}:{}".format(*self.address)
-        conf = self.folder / "nginx.conf"
-        conf.write_text(adapted(self._upstream, "{}:{}".format(*self.address)))
-        number = listener.fileno()
-        # It finds the socket as if it were its own successor in an upgrade, by the address that it is bound to.
-        with (self.folder / "output").open("wb") as output:
-            self.process = subprocess.Popen(
-                ["nginx", "-p", self.folder, "-c", conf, "-e", self.log, "-g", "daemon off; pid nginx.pid;"],
-                env=environment(NGINX=f"{number};"),
-                pass_fds=[number],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        # nginx alone may hold it: who asks a dead one is refused instead of waiting.
-        listener.close()
+        # nginx alone may hold it in the end: who asks a dead one is refused instead of waiting.
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+            # nginx takes it as it is; a worker woken for a connection that another took must not wait in accept.
+            listener.setblocking(False)
+            self.address = listener.getsockname()
+            self._start(listener.fileno())
         try:
             self._await_ready()
         except BaseException:
@@ -84,6 +73,23 @@ class Proxy:
         finally:
             self._kill()
         assert code == 0, f"exit code {code}\n{self.output()}"
+
+    def _start(self, number):
+        place = "{}:{}".format(*self.address)
+        self.url = f"http://{place}"
+        conf = self.folder / "nginx.conf"
+        conf.write_text(adapted(self._upstream, place))
+        with (self.folder / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                [NGINX, "-p", self.folder, "-c", conf, "-e", self.log, "-g", "daemon off; pid nginx.pid;"],
+                # It finds the socket as if it were its own successor in an upgrade, by the address that it is bound to.
+                env=environment(NGINX=f"{number};"),
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _kill(self):
         with contextlib.suppress(ProcessLookupError):
