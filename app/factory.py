@@ -6,6 +6,7 @@ import atexit
 import logging
 import resource
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ log = logging.getLogger("bide")
 
 #: gunicorn's Arbiter.WORKER_BOOT_ERROR: the master gives up too, and does not start the worker again for ever.
 BOOT_ERROR = 3
+#: Any other code: the master starts the worker again, and this is how long it waits between two of them.
+AGAIN = 1
+AGAIN_SECONDS = 1.0
 
 #: Connections of a worker that are kept for everything but polls, so that a full worker still answers.
 SPARE_CONNECTIONS = 100
@@ -65,7 +69,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
 
     `settings` are read from the environment where they are not given, `defaults` stand for those that are not set
     there. Raises SettingsError for one that cannot be used and StoreUnavailable for a store that cannot be opened; in
-    a gunicorn worker either is said in one line, and gunicorn stops.
+    a gunicorn worker either is said in one line, and gunicorn stops; once it had started, a store that cannot be opened
+    is tried again by another worker.
     """
     worker = find_worker()
     try:
@@ -81,6 +86,10 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         if worker is None:
             raise
         print(f"bide: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, StoreUnavailable) and worker.age > worker.cfg.workers:
+            # Not the start: others may be serving, and a store in trouble must not end them with this one.
+            time.sleep(AGAIN_SECONDS)
+            sys.exit(AGAIN)
         sys.exit(BOOT_ERROR)
     app = ChannelsFlask(__package__, static_folder=None)
     app.extensions["bide"] = server

@@ -7,7 +7,7 @@ import pytest
 from app import Publisher, Settings, create_app, open_store
 from app import factory as package
 from app.errors import SettingsError, StoreUnavailable
-from app.factory import BOOT_ERROR, SPARE_CONNECTIONS
+from app.factory import AGAIN, BOOT_ERROR, SPARE_CONNECTIONS
 from tests.support.app import parts, serving, store_url
 
 MEMORY = Settings(store="memory://")
@@ -32,7 +32,11 @@ def made(monkeypatch):
 def in_a_worker(monkeypatch, connections=16_000):
     """Let this process be a worker of gunicorn."""
     worker = SimpleNamespace(
-        cfg=SimpleNamespace(worker_connections=connections, workers=1), sockets=[], alive=True, handle=lambda *_: None
+        cfg=SimpleNamespace(worker_connections=connections, workers=1),
+        age=1,
+        sockets=[],
+        alive=True,
+        handle=lambda *_: None,
     )
     monkeypatch.setattr(package, "find_worker", lambda: worker)
     return worker
@@ -81,6 +85,16 @@ def test_in_a_worker_it_is_said_in_one_line_and_gunicorn_stops(monkeypatch, caps
         create_app(Settings(store="nonsense"))
     assert caught.value.code == BOOT_ERROR
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("age", "code"), [(1, BOOT_ERROR), (2, AGAIN)])
+def test_a_store_that_cannot_be_opened_ends_gunicorn_only_at_its_start(monkeypatch, tmp_path, age, code):
+    monkeypatch.setattr(package, "AGAIN_SECONDS", 0)
+    in_a_worker(monkeypatch).age = age
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        create_app(Settings(data_dir=tmp_path / "file"))
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import resource
+import signal
 import sqlite3
 
 import pytest
@@ -110,3 +112,41 @@ def test_a_log_that_was_removed_costs_nothing_but_a_restart(server):
     server.start()
     assert [event["id"] for event in server.events("news")] == ids
     assert server.publish("news", "goes on") > ids[-1]
+
+
+@contextlib.contextmanager
+def no_room(server):
+    for limit in (4096, resource.RLIM_INFINITY):
+        # The master's too: workers have their limits from it.
+        for pid in (server.pid, *server.worker_pids()):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if limit == 4096:
+            yield
+
+
+@contextlib.contextmanager
+def locked(server):
+    with contextlib.closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("what", [no_room, locked])
+def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_path, what):
+    """gunicorn stopped altogether, with the polls of every worker, since one of them could not open the file."""
+    with Server(tmp_path, inspected=True, workers=2) as server, Herd(server) as parked:
+        cursor = server.publish("news", "before")
+        parked.add(subscription("news", cursor), 20)
+        killed, other = server.worker_pids()
+        with what(server):
+            os.kill(killed, signal.SIGKILL)
+            await_that(lambda: "exited with code 1" in server.output())
+            assert server.poll("news")["message"] == "before"
+            assert other in server.worker_pids()
+        await_that(lambda: len(server.worker_pids()) == 2 and server.get("/readyz")[0] == 200)
+        id = server.publish("news", "after")
+        parked.read(lambda: not parked.open or len(parked.answers) + parked.cut == 20)
+        assert {answer.json()["id"] for answer in parked.answers} == {id}
+        assert server.terminate()[0] == 0
