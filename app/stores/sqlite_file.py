@@ -71,6 +71,12 @@ def _code(error: BaseException) -> int:
     return code & 0xFF
 
 
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether it is the disk's trouble, which may pass, and nothing that the file is."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+
+
 class Transaction:
     """`with file.writing as execute:` commits at its end, or rolls back when anything was raised."""
 
@@ -193,6 +199,8 @@ class SQLiteFile:
                 self.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.DatabaseError as error:
+                if is_passing(error):
+                    raise StoreUnavailable(f"{self.path} cannot be opened: {error}") from None
                 if not is_busy(error):
                     raise SettingsError(f"{self.path} cannot be used as a store: {error}") from None
                 if time.monotonic() > deadline:

@@ -116,13 +116,20 @@ def test_a_log_that_was_removed_costs_nothing_but_a_restart(server):
 
 @contextlib.contextmanager
 def no_room(server):
-    for limit in (4096, resource.RLIM_INFINITY):
-        # The master's too: workers have their limits from it.
-        for pid in (server.pid, *server.worker_pids()):
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        if limit == 4096:
-            yield
+    limit_files(server, 4096)
+    yield
+    limit_files(server, resource.RLIM_INFINITY)
+
+
+def limit_files(server, size):
+    def limit(pid):
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    # The master first: workers that start have theirs from it.
+    limit(server.pid)
+    for pid in server.worker_pids():
+        limit(pid)
 
 
 @contextlib.contextmanager
@@ -149,4 +156,19 @@ def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_
         id = server.publish("news", "after")
         parked.read(lambda: not parked.open or len(parked.answers) + parked.cut == 20)
         assert {answer.json()["id"] for answer in parked.answers} == {id}
+        assert server.terminate()[0] == 0
+
+
+@pytest.mark.parametrize("what", [no_room, locked])
+def test_workers_that_cannot_start_again_meanwhile_do_so_afterwards(tmp_path, what):
+    """All of them: nobody has the file open any more, and the first has to make what lies beside it."""
+    with Server(tmp_path, inspected=True, workers=2) as server:
+        server.publish("news", "before")
+        with what(server):
+            for pid in server.worker_pids():
+                os.kill(pid, signal.SIGKILL)
+            await_that(lambda: "exited with code 1" in server.output())
+        await_that(lambda: len(server.worker_pids()) == 2 and server.get("/readyz")[0] == 200)
+        server.publish("news", "after")
+        assert [event["message"] for event in server.events("news")] == ["before", "after"]
         assert server.terminate()[0] == 0
