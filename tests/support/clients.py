@@ -306,7 +306,8 @@ class Followers:
     def _connect(self, follower):
         """A new connection (to the worker that the follower wants, where it wants one) with its poll on it."""
         sock = self._server.connect() if follower.pid is None else line_to(self._server, follower.pid).sock
-        sock.sendall(follower.request())
+        with contextlib.suppress(ConnectionError):  # cut already: reading tells
+            sock.sendall(follower.request())
         follower.polls += 1
         sock.setblocking(False)
         follower.sock = sock
@@ -318,13 +319,15 @@ class Followers:
             while not self._stopping:
                 for key, _ in self._selector.select(0.02):
                     self._read(key.data)
-                now = time.monotonic()
-                due = [follower for at, follower in self._later if at <= now]
-                self._later = [(at, follower) for at, follower in self._later if at > now]
-                for follower in due:
-                    self._connect(follower)
+                self._turn(time.monotonic())
         except BaseException as error:
             self._failure = error
+
+    def _turn(self, now):
+        due = [follower for at, follower in self._later if at <= now]
+        self._later = [(at, follower) for at, follower in self._later if at > now]
+        for follower in due:
+            self._connect(follower)
 
     def _read(self, follower):
         try:
