@@ -19,6 +19,7 @@ from tests.support.crowd import (
     DELETED,
     DURABLE,
     ENV,
+    HABITS,
     SILENT,
     SMALL,
     SMALL_KEEPS,
@@ -109,22 +110,21 @@ class Verdict:
 
     def judge_follower(self, follower, truth, held):
         """`truth` is all that was ever acknowledged or stored: per channel (id, uid), by id."""
-        name = f"{follower.path} limit={follower.limit} {follower.habit}"
-        self.find("doubled", follower.doubles, f"for {name}")
-        self.find("disordered", follower.disorder, f"for {name}")
+        self.find("doubled", follower.doubles, f"for {follower.name}")
+        self.find("disordered", follower.disorder, f"for {follower.name}")
         for channel in follower.channels:
             events, told = list(zip(follower.ids[channel], follower.uids[channel], strict=True)), follower.told[channel]
             if channel in (*DURABLE, SILENT):
-                self.find("gaps told of nothing", len(told), f"for {name} in {channel}")
+                self.find("gaps told of nothing", len(told), f"for {follower.name} in {channel}")
             right = truth.get(channel, [])
-            self.find("met but never published", len(set(events) - set(right)), f"for {name} in {channel}")
+            self.find("met but never published", len(set(events) - set(right)), f"for {follower.name} in {channel}")
             got, told = set(events), set(told)
             ids = [id for id, _ in events]
             # What is missing lies before the event at that place of the follower's, and a gap was told there.
             missing = [event for event in right if event not in got and bisect.bisect(ids, event[0]) not in told]
-            self.find("lost", len(missing), f"for {name} in {channel}, the first is {missing[:1]}")
+            self.find("lost", len(missing), f"for {follower.name} in {channel}, the first is {missing[:1]}")
             last = [event for event in held.get(channel, [])[-1:] if event not in got]
-            self.find("lost", len(last), f"at the end, for {name} in {channel}")
+            self.find("lost", len(last), f"at the end, for {follower.name} in {channel}")
 
     def judge_reader(self, seen, held):
         for channel, after, to, count in seen:
@@ -183,7 +183,7 @@ def test_whatever_happens_to_a_server_no_event_is_lost_doubled_or_disordered(
                 assert not each.is_alive()
                 if each.failure is not None:
                     raise each.failure
-            chaos.pulse()
+            chaos.pulse(HABITS)
             # Also over the wire each durable channel is what the file says, below.
             served = {
                 channel: [(event["id"], event["message"]["uid"]) for event in server.events(channel)]

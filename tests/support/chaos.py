@@ -49,7 +49,6 @@ class Chaos:
         self.doors = doors
         self.ledger = ledger
         self.followers = followers
-        self.listening = [follower for follower in followers if SILENT not in follower.channels]
         self.folder = folder
         self.chance = random.Random(f"chaos {seed}")
         self.patient = Patient(doors, ledger)
@@ -74,7 +73,7 @@ class Chaos:
             "a publisher in a process of its own": lambda: self.beside(self.program),
             "a lock on the file, up to 2 s": lambda: self.beside(self.lock),
             "a lock on the file, over 5 s": self.long_lock,
-            "the disk full for a moment": lambda: self.beside(self.full_disk),
+            "the disk full for a moment": self.full_disk,
             "the wake-up sockets removed": self.remove_sockets,
             "a flood of aborted connections": self.flood,
             "DELETE of a channel": self.delete,
@@ -106,8 +105,8 @@ class Chaos:
             time.sleep(self.chance.uniform(0.05, 0.5))
         self.await_lasting(0)
 
-    def pulse(self):
-        """Publish to every channel, and see that all who follow it have it soon: nobody has gone deaf.
+    def pulse(self, habits=("steady",)):
+        """Publish to every channel, and see that all of such habits have it soon: no worker has gone deaf.
 
         Nobody else publishes meanwhile: what comes later makes good what was lost.
         """
@@ -118,12 +117,13 @@ class Chaos:
             self.patient.publish(job)
         ids = {channel: id for job in jobs for channel, (id,) in job.ids.items()}
         deadline = time.monotonic() + PULSE_SECONDS
+        listening = [each for each in self.followers if each.habit in habits and SILENT not in each.channels]
         while late := [
-            (e.path, e.limit, e.habit) for e in self.listening if not all(e.has(c, ids[c]) for c in e.channels)
+            each for each in listening if not all(each.has(channel, ids[channel]) for channel in each.channels)
         ]:
             self.followers.check()
             if time.monotonic() > deadline:
-                self.faults.append(f"{late} did not get what was published, {ids}")
+                self.faults.append(f"{[each.name for each in late]} did not get {ids}")
                 break
             time.sleep(0.005)
         self.doors.work.set()
@@ -239,16 +239,19 @@ class Chaos:
         self._hold_lock(self.chance.uniform(0.1, 2))
 
     def long_lock(self):
-        # Every worker has opened the file by now, or the server that has just been started would stop.
-        time.sleep(0.5)  # the master has begun what it was last told to
+        self.await_opened()
+        self._locked = True
+        self.beside(lambda: self._hold_lock(6))
+
+    def await_opened(self):
+        """Every worker has opened the file, or the server that has just been started would stop where it cannot be."""
+        time.sleep(0.3)  # the master has begun what it was last told to
         self.server.await_ready()
         opened = set()
         while not opened.issuperset(self.server.worker_pids()):
             with Line(self.server) as line:
                 answer = line.ask(get("/healthz", "Connection: close"))
                 opened |= {answer.pid} if answer else set()
-        self._locked = True
-        self.beside(lambda: self._hold_lock(6))
 
     def _hold_lock(self, seconds):
         try:
@@ -260,6 +263,10 @@ class Chaos:
             self._locked = False
 
     def full_disk(self):
+        self.await_opened()
+        self.beside(self._fill_disk)
+
+    def _fill_disk(self):
         for size in (4096, resource.RLIM_INFINITY):
             limit_files(self.server, size)
             time.sleep(self.chance.uniform(0.3, 1.5))

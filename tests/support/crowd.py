@@ -21,6 +21,8 @@ DURABLE = ("a", "b", "c", "d")
 #: Keeps SMALL_KEEPS events; is deleted now and then; is never published to.
 SMALL, DELETED, SILENT = "small", "deleted", "silent"
 SMALL_KEEPS = 50
+#: Of followers; see Wanderer.
+HABITS = ("steady", "slow", "leaving")
 ENV = {
     "BIDE_RETENTION": f"{SMALL}={SMALL_KEEPS}/86400",
     "BIDE_RETENTION_EVENTS": 10_000_000,
@@ -256,6 +258,7 @@ class Wanderer(Follower):
     def __init__(self, channels, limit=None, *, habit="steady", hop=None, timeout=50, seed=0):
         super().__init__(channels, limit, hop=1 if habit == "slow" else hop, timeout=timeout)
         self.habit = habit
+        self.name = f"{self.path} limit={limit} {habit}"
         self.ids = {channel: array("q") for channel in channels}
         self.uids = {channel: array("q") for channel in channels}
         #: Per channel before which of its events a gap was told, by their places in `ids`.
