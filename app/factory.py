@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import resource
 import sys
@@ -85,7 +86,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     except (SettingsError, StoreUnavailable) as error:
         if worker is None:
             raise
-        print(f"bide: {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the disk that is full may be the log's too
+            print(f"bide: {error}", file=sys.stderr, flush=True)
         if isinstance(error, StoreUnavailable) and worker.age > worker.cfg.workers:
             # Not the start: others may be serving, and a store in trouble must not end them with this one.
             time.sleep(AGAIN_SECONDS)

@@ -1,5 +1,6 @@
 """`create_app()`: the parts put together, and what is said where they cannot be."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +86,18 @@ def test_in_a_worker_it_is_said_in_one_line_and_gunicorn_stops(monkeypatch, caps
         create_app(Settings(store="nonsense"))
     assert caught.value.code == BOOT_ERROR
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_log_that_cannot_be_written_changes_nothing_of_that(monkeypatch):
+    in_a_worker(monkeypatch)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with pytest.raises(SystemExit) as caught:
+            create_app(Settings(store="nonsense"))
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert caught.value.code == BOOT_ERROR
 
 
 @pytest.mark.parametrize(("age", "code"), [(1, BOOT_ERROR), (2, AGAIN)])

@@ -5,7 +5,7 @@ that stands still, a second server) goes on beside what happens next.
 """
 
 import contextlib
-import json
+import itertools
 import os
 import random
 import resource
@@ -320,5 +320,10 @@ class Chaos:
         if left != ["bide.db", "bide.db-listeners"]:
             self.faults.append(f"it left {left} behind")
         for log in self.logs:
-            text = log.read_text(errors="replace")
-            self.faults += [json.dumps(part[-3000:]) for part in text.split("Traceback")[1:]]
+            self.faults += unexplained(log.read_text(errors="replace"))
+
+
+def unexplained(text):
+    """The tracebacks of a log, but for those of what could not be written into it while the disk was full."""
+    parts = text.split("Traceback")
+    return [after[-3000:] for before, after in itertools.pairwise(parts) if not before.endswith("Logging error ---\n")]
