@@ -73,8 +73,7 @@ def _code(error: BaseException) -> int:
 
 def is_passing(error: sqlite3.Error) -> bool:
     """Whether it is the disk's trouble, which may pass, and nothing that the file is."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+    return _code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 
 
 class Transaction:
