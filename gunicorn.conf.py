@@ -1,6 +1,7 @@
 """gunicorn's settings for Bide, each with its reason. What an operator sets comes from the environment."""
 
 import gc
+import signal
 import sys
 
 from app.config import Settings
@@ -43,6 +44,13 @@ preload_app = False
 
 # Its socket has one path for each user: two servers would fight over it.
 control_socket_disable = True
+
+
+def post_fork(server: object, worker: object) -> None:
+    """End a worker that is stopped before it began: until it has handlers of its own gunicorn's master's are in place,
+    which note a signal for a master that is not there. The worker would serve on until graceful_timeout."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def post_worker_init(worker: object) -> None:

@@ -242,3 +242,18 @@ def test_a_server_that_stopped_leaves_one_file_and_no_sockets(tmp_path, conf):
         assert sorted(path.name for path in server.data.iterdir()) == ["bide.db", "bide.db-listeners"]
         assert not list((server.data / "bide.db-listeners").iterdir())
         assert "Traceback" not in server.output()
+
+
+def test_a_stop_before_the_workers_have_begun_is_not_forgotten(tmp_path):
+    """The signal met the master's handler in a worker that had just been forked: it served on for ten seconds."""
+    with Server(tmp_path, workers=2) as server:
+        for number in range(6):
+            # Later each time, over what a worker needs until it has handlers of its own.
+            server.terminate()
+            server.await_ready = lambda: None
+            server.start()
+            await_that(lambda: len(server.worker_pids()) == 2, step=0.001)
+            time.sleep(number * 0.02)
+            code, seconds = server.terminate()
+            assert code == 0
+            assert seconds < 5  # an idle server needs none
