@@ -99,6 +99,8 @@ class Subscriber:
         places = [_Place(channel, cursor) for channel, cursor in cursors.items()]
         self.polls += 1
         try:
+            # What was done elsewhere before this poll must not end it: a delete.
+            self._store.catch_up()
             with (
                 self._presence.here(channels, client_id, "poll"),
                 self._notifier.watch(channels) as waiter,

@@ -53,6 +53,12 @@ def there(here, url, clock):
         assert_nothing_left(parts)
 
 
+@pytest.fixture
+def behind(there, monkeypatch):
+    """One that could not catch up: the file was busy at that moment."""
+    monkeypatch.setattr(there.store.store, "catch_up", lambda: None)
+
+
 def publish(parts, message=1, channel="news"):
     return parts.publisher.publish(channel, message)
 
@@ -69,6 +75,7 @@ def test_the_first_poll_of_a_channel_sees_what_was_acknowledged_elsewhere(here, 
     assert ids(poll(there, 0, timeout=50)) == [sent]
 
 
+@pytest.mark.usefixtures("behind")
 def test_a_poll_that_does_not_wait_sees_it_although_its_tail_does_not(here, there):
     cursor = publish(here)
     with there.notifier.watch(["news"]):
@@ -79,6 +86,7 @@ def test_a_poll_that_does_not_wait_sees_it_although_its_tail_does_not(here, ther
         assert ids(poll(there, cursor, timeout=0, limit=10)) == [sent]
 
 
+@pytest.mark.usefixtures("behind")
 def test_latest_sees_it_although_its_tail_does_not(here, there):
     cursor = publish(here)
     with there.notifier.watch(["news"]):
@@ -87,6 +95,7 @@ def test_latest_sees_it_although_its_tail_does_not(here, there):
         assert poll(there, "latest").cursors == {"news": sent}
 
 
+@pytest.mark.usefixtures("behind")
 def test_a_poll_of_several_channels_that_does_not_wait_sees_it_too(here, there):
     first = publish(here)
     with there.notifier.watch(["news"]):
@@ -157,6 +166,17 @@ def test_a_delete_elsewhere_answers_a_parked_poll(here, there):
     here.delete("news")
     page = answer(waiting)
     assert (ids(page), page.cursors) == ([], {"news": cursor})
+
+
+def test_a_poll_that_comes_after_a_delete_elsewhere_is_not_answered_by_it(here, there):
+    """The delete's control was heard once the poll had parked, and ended it."""
+    cursor = publish(here)
+    here.delete("news")
+    waiting = parked_poll(there, cursor)
+    gevent.sleep(0.3)  # three of the listener's looks
+    assert not waiting.ready()
+    sent = publish(here)
+    assert ids(answer(waiting)) == [sent]
 
 
 def test_the_number_of_a_deleted_row_is_not_given_again_under_a_siblings_eyes(here, there, monkeypatch):

@@ -171,6 +171,11 @@ class Store(ABC):
         """Tell the listener of what any process does from now on, until `close`. One listener a store."""
 
     @abstractmethod
+    def catch_up(self) -> None:
+        """Tell the listener now of what was done before this call, by any process. Raises nothing: where the store
+        cannot be read the listener is told later."""
+
+    @abstractmethod
     def check(self) -> None:
         """Return when the store is reachable and its listener hears. Raises StoreUnavailable."""
 

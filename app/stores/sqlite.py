@@ -133,6 +133,10 @@ class SQLiteStore(Store):
         self._commits.leave_the_log()
         self._checkpoint = Checkpoint(self._file.path)
 
+    def catch_up(self) -> None:
+        if self._listening is not None:
+            self._listening.catch_up()
+
     def check(self) -> None:
         with self._file.reading as execute:
             self._file.check_usable()

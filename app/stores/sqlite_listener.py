@@ -84,6 +84,18 @@ class SQLiteListener:
         except StoreUnavailable:
             self._version = None
 
+    def catch_up(self) -> None:
+        """Announce what other processes have committed until now, if anything; see `Store.catch_up`."""
+        try:
+            version = self._file.scalar("PRAGMA data_version")
+            if version != self._version:
+                while self._step():
+                    pass
+                self._questions.look()
+                self._version = version
+        except (StoreUnavailable, sqlite3.Error):
+            self._version = None  # the loop's next look says so, and tries again
+
     def hears(self) -> bool:
         """Whether the loop comes round. Where nobody ran the event loop meanwhile (a test) it is given a turn."""
         if time.monotonic() - self._looked_at > DEAF_SECONDS:

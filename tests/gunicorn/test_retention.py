@@ -81,6 +81,8 @@ class Sizes:
 @pytest.mark.parametrize("seconds", [12, pytest.param(600, marks=pytest.mark.long)])
 def test_under_steady_publishing_the_file_stops_growing_and_its_log_stays_short(tmp_path, seconds, record_property):
     env = {"BIDE_RETENTION": "counted=500/86400 aged.*=1000000/3", "BIDE_DRAIN_SECONDS": 0}
+    if seconds < 60:
+        env["TEST_SWEEP_SECONDS"] = 0.5
     with Server(tmp_path, workers=2, inspected=True, env=env) as server:
         reader = SlowReader(server, "aged.1")
         load = [Publisher(server, endless(["aged.1", "aged.2", "counted"]), pid=pid) for pid in server.worker_pids()]
