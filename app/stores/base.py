@@ -173,7 +173,7 @@ class Store(ABC):
     @abstractmethod
     def catch_up(self) -> None:
         """Tell the listener now of what was done before this call, by any process. Raises nothing: where the store
-        cannot be read the listener is told later."""
+        cannot be read, or there is too much to tell, the listener is told later."""
 
     @abstractmethod
     def check(self) -> None:

@@ -88,9 +88,8 @@ class SQLiteListener:
         """Announce what other processes have committed until now, if anything; see `Store.catch_up`."""
         try:
             version = self._file.scalar("PRAGMA data_version")
-            if version != self._version:
-                while self._step():
-                    pass
+            # One step: after a stop of seconds there may be many, and between them the loop serves others.
+            if version != self._version and not self._step():
                 self._questions.look()
                 self._version = version
         except (StoreUnavailable, sqlite3.Error):
