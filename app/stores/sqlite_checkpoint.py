@@ -6,7 +6,8 @@ own does it, while the worker goes on appending to the log.
 
 Appends that never pause would let the log grow without end, since it begins anew only once all of it was moved and
 nobody writes. So a long log is moved once more with writers held off (`RESTART`): the little that came since the
-first pass, a matter of milliseconds, in which appends find the file busy and try again.
+first pass, a matter of milliseconds, in which appends find the file busy and try again. The thread waits a little for
+its turn among the writers of all processes; where it does not get it, it comes again soon.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ log = logging.getLogger("bide.store")
 
 #: How often the log is moved while there is something in it.
 PAUSE_SECONDS = 1.0
-#: A log of so many pages (of 4 KiB) is begun anew.
+#: A log of so many pages (of 4 KiB) is begun anew; while it is not, it is moved so often.
 RESTART_PAGES = 4000
+HURRY_SECONDS = 0.1
+#: How long the thread waits for its turn, and holds writers off for a reader that keeps the log: a backup.
+TURN_SECONDS = 0.02
 
 
 class Checkpoint:
@@ -31,7 +35,8 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path, timeout=TURN_SECONDS, isolation_level=None, check_same_thread=False)
+        self._behind = False
         # A native lock: the thread that moves the log holds it, and who closes the connection waits for it.
         self._moving = monkey.get_original("_thread", "allocate_lock")()
         self._greenlet: gevent.Greenlet[..., None] = gevent.spawn(self._run)
@@ -43,7 +48,7 @@ class Checkpoint:
 
     def _run(self) -> None:
         while True:
-            gevent.sleep(PAUSE_SECONDS)
+            gevent.sleep(HURRY_SECONDS if self._behind else PAUSE_SECONDS)
             # A thread of gevent's pool; apply() lets the other greenlets go on.
             error = gevent.get_hub().threadpool.apply(self._move)
             if error is not None:
@@ -55,8 +60,10 @@ class Checkpoint:
         with self._moving:
             try:
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._behind = False
                 if pages >= RESTART_PAGES:
-                    self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                    busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                    self._behind = bool(busy)
             except sqlite3.Error as error:
                 return error
         return None
