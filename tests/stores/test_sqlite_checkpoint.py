@@ -62,7 +62,6 @@ def test_a_log_that_does_not_get_its_turn_is_moved_again_soon(store, other):
     other.execute("BEGIN IMMEDIATE")
     assert move(store) is True
     other.execute("COMMIT")
-    assert pages_after_a_write(store, other) > LONG_PAGES
     assert move(store) is False
     assert pages_after_a_write(store, other) < 20
 
