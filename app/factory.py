@@ -28,9 +28,10 @@ log = logging.getLogger("bide")
 
 #: gunicorn's Arbiter.WORKER_BOOT_ERROR: the master gives up too, and does not start the worker again for ever.
 BOOT_ERROR = 3
-#: Any other code: the master starts the worker again, and this is how long it waits between two of them.
+#: Any other code: the master starts the worker again, and this is how long it waits before, at first and at most.
 AGAIN = 1
 AGAIN_SECONDS = 1.0
+MOST_SECONDS = 10.0
 
 #: Connections of a worker that are kept for everything but polls, so that a full worker still answers.
 SPARE_CONNECTIONS = 100
@@ -74,6 +75,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     is tried again by another worker.
     """
     worker = find_worker()
+    opening = False
     try:
         if settings is None:
             settings = Settings.from_environment(**(defaults or {}))
@@ -82,15 +84,17 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
                 f"{worker.cfg.workers} workers cannot be used: start one with BIDE_STORE=memory://, "
                 "whose events one worker keeps to itself"
             )
+        opening = True
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
         if worker is None:
             raise
         with contextlib.suppress(OSError):  # the disk that is full may be the log's too
             print(f"bide: {error}", file=sys.stderr, flush=True)
-        if isinstance(error, StoreUnavailable) and worker.age > worker.cfg.workers:
-            # Not the start: others may be serving, and a store in trouble must not end them with this one.
-            time.sleep(AGAIN_SECONDS)
+        if opening and worker.age > worker.cfg.workers:
+            # Not the start: others may be serving, and what is wrong with the file must not end them with this one.
+            # Longer each time: a disk may stay full for a night.
+            time.sleep(min(AGAIN_SECONDS * (worker.age - worker.cfg.workers), MOST_SECONDS))
             sys.exit(AGAIN)
         sys.exit(BOOT_ERROR)
     app = ChannelsFlask(__package__, static_folder=None)

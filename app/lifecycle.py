@@ -182,6 +182,8 @@ class Lifecycle:
                     gevent.sleep(SWEEP_PAUSE_SECONDS)
             except StoreUnavailable:
                 continue  # it has said so in the log
+            except Exception:  # whatever it is: without housekeeping the file would grow for ever
+                log.exception("housekeeping failed; trying again")
 
     def _watch(self, worker: AsyncWorker, connections: Connections) -> None:
         while worker.alive:

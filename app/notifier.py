@@ -165,15 +165,11 @@ class Notifier:
             channel = self._channels.get(event.channel)
             if channel is not None:
                 self._grow(channel, event)
-        woken = None
-        for event in events:
-            if event.channel == woken:
-                continue
-            woken = event.channel
-            channel = self._channels.get(woken)
+        for name in dict.fromkeys([event.channel for event in events]):
+            channel = self._channels.get(name)
             if channel is not None:
                 for waiter in channel.waiters:
-                    waiter.wake(woken)
+                    waiter.wake(name)
 
     def control(self, kind: str, data: dict[str, object]) -> None:
         if kind != "deleted":

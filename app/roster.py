@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from .names import is_own
 from .presence import Presence, Subscriber
 from .stores import Store
+from .stores.base import Answers
 
 #: Clients that one process names in an answer: some milliseconds of work, a MiB or two.
 MAX_NAMED: Final = 50_000
@@ -53,12 +54,15 @@ class Roster:
 
     def count(self, channel: str) -> Counts:
         """How many subscribers the channel has, anywhere. Switches greenlets likewise."""
-        found = self.counts(channel, "", 1)
+        found = self._merged(self._store.ask({"count": channel}))
         return Counts({channel: found.channels.get(channel, 0)}, found.partial)
 
     def counts(self, prefix: str, after: str, limit: int) -> Counts:
         """The channels that have subscribers, anywhere, as far as they are among the first `limit` of these."""
-        answers, partial = self._store.ask({"prefix": prefix, "after": after, "limit": limit})
+        return self._merged(self._store.ask({"prefix": prefix, "after": after, "limit": limit}))
+
+    def _merged(self, asked: Answers) -> Counts:
+        answers, partial = asked
         asked_by = Counter(name for answer in answers for name in answer)
         counts: dict[str, int] = {}
         for name, several in asked_by.items():
@@ -75,9 +79,13 @@ class Roster:
         """What this process knows of it."""
         if "channel" in question:
             return self._presence.subscribers(question["channel"])[:MAX_NAMED]
+        if "count" in question:
+            names = self._presence.subscribed([question["count"]])
+        else:
+            names = list(islice(self._names(question["prefix"], question["after"]), question["limit"]))
         left = MAX_NAMED
         found: dict[str, tuple[int, list[str] | None]] = {}
-        for name in islice(self._names(question["prefix"], question["after"]), question["limit"]):
+        for name in names:
             clients = self._presence.clients(name)
             left -= len(clients)
             found[name] = len(clients), list(clients) if left >= 0 else None

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from ..config import Policy
 from ..errors import StoreUnavailable
 from ..events import Event
@@ -20,12 +22,15 @@ from .sqlite_append import Written, write
 from .sqlite_checkpoint import Checkpoint
 from .sqlite_commits import Commits
 from .sqlite_durable import DurableCommits
-from .sqlite_file import Execute, SQLiteFile
+from .sqlite_file import Execute, SQLiteFile, mark
 from .sqlite_listener import SQLiteListener
 from .sqlite_policy import FilePolicy
 from .sqlite_questions import Questions
 from .sqlite_sweep import Sweep
-from .wakeups import Wakeups
+from .wakeups import Wakeups, marks
+
+#: How long a probe waits for a store that could not be written to the last time.
+PROBE_SECONDS = 0.5
 
 _EVENTS = "SELECT id, prev, at_us, type, message FROM events WHERE number = ? AND "
 
@@ -39,18 +44,21 @@ class SQLiteStore(Store):
     def __init__(self, path: Path, policy: Policy | None, clock: Clock, durable: bool = False) -> None:
         self._clock = clock
         # Absolute, so that it stays the same file when the process goes to another folder (and never `:memory:`).
-        self._file = SQLiteFile(path.absolute())
+        path = path.absolute()
+        listeners = Path(f"{path}-listeners")
+        self._refuse_others_files(path, listeners)
+        self._file = SQLiteFile(path)
         try:
             with self._file.writing as execute:
                 execute("INSERT OR IGNORE INTO meta VALUES ('base', ?), ('channels', 0)", (self.now_us(),))
             self._policy = FilePolicy(self._file, policy)
-            self._wakeups = Wakeups(Path(f"{self._file.path}-listeners"))
+            self._wakeups = Wakeups(listeners)
             self._commits = (DurableCommits if durable else Commits)(
                 self._file, self._policy.follow, self._wakeups.send
             )
         except OSError as error:
             self._file.close()
-            raise StoreUnavailable(f"{self._file.path}-listeners cannot be a folder: {error}") from error
+            raise StoreUnavailable(f"{listeners} cannot be a folder: {error}") from error
         except BaseException:
             self._file.close()
             raise
@@ -59,6 +67,18 @@ class SQLiteStore(Store):
         self._questions: Questions | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self._policy, self._oldest)
+
+    def _refuse_others_files(self, path: Path, listeners: Path) -> None:
+        """Where others have lost sight of their log a new one would be begun beside it, and both be lost."""
+        try:
+            others = marks(listeners) - {mark(path)}
+        except OSError as error:
+            raise StoreUnavailable(f"{listeners} cannot be a folder: {error}") from error
+        if others:
+            raise StoreUnavailable(
+                f"{path}, its -wal or its -shm was removed or replaced under processes that use it: "
+                "put it back, or stop them all first"
+            )
 
     @property
     def policy(self) -> Policy:
@@ -142,8 +162,9 @@ class SQLiteStore(Store):
             self._file.check_usable()
             execute("SELECT 1 FROM meta LIMIT 1").fetchone()
         if self._commits.failing:
-            # Nobody may be sending publishes any more that would show that it works again.
-            self._commits.run(self._write_the_time, lambda _: None)
+            # Nobody may be sending publishes any more that would show that it works again. Who probes is not to wait.
+            with gevent.Timeout(PROBE_SECONDS, StoreUnavailable("The store cannot be written to", retry_after=1)):
+                self._commits.run(self._write_the_time, lambda _: None)
         if self._listening is not None and not self._listening.hears():
             raise StoreUnavailable("The store's listener does not hear other processes", retry_after=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -74,8 +75,11 @@ def write(
         )
     excess = count - policy.retention(channel).events
     if excess >= TRIM_ROWS:
+        # As many as were added, or a channel of batches would grow without end; more only while there is time.
+        added = min(excess, len(rows))
+        count -= drop_events(execute, number, deleted_to, MAX_ID, math.inf, added)
         ends_at = time.monotonic() + BITE_SECONDS
-        count -= drop_events(execute, number, deleted_to, MAX_ID, ends_at, min(excess, len(rows) + TRIM_ROWS))
+        count -= drop_events(execute, number, deleted_to, MAX_ID, ends_at, min(excess - added, TRIM_ROWS))
     execute(
         "UPDATE channels SET head = ?, events = ?, keys = ?, last_at_us = ? WHERE number = ?",
         (head, count, keys, now_us, number),

@@ -24,10 +24,13 @@ log = logging.getLogger("bide.store")
 #: How often the log is moved while there is something in it.
 PAUSE_SECONDS = 1.0
 #: A log of so many pages (of 4 KiB) is begun anew; while it is not, it is moved so often.
-RESTART_PAGES = 4000
+RESTART_PAGES = 2000
 HURRY_SECONDS = 0.1
-#: How long the thread waits for its turn, and holds writers off for a reader that keeps the log: a backup.
+#: How long the thread waits for its turn, and holds writers off for a reader that keeps the log, such as a backup; and
+#: how long where the log has grown to so many pages all the same.
 TURN_SECONDS = 0.02
+LONG_PAGES = 8000
+LONG_TURN_SECONDS = 0.2
 
 
 class Checkpoint:
@@ -35,7 +38,7 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = sqlite3.connect(path, timeout=TURN_SECONDS, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         self._behind = False
         # A native lock: the thread that moves the log holds it, and who closes the connection waits for it.
         self._moving = monkey.get_original("_thread", "allocate_lock")()
@@ -62,6 +65,8 @@ class Checkpoint:
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._behind = False
                 if pages >= RESTART_PAGES:
+                    turn = LONG_TURN_SECONDS if pages >= LONG_PAGES else TURN_SECONDS
+                    self._connection.execute(f"PRAGMA busy_timeout = {int(turn * 1000)}")
                     busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
                     self._behind = bool(busy)
             except sqlite3.Error as error:

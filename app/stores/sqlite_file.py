@@ -66,6 +66,12 @@ def _place(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def mark(path: Path) -> str:
+    """Which files lie at the path now: the numbers of the file, its log and its index, 0 where there is none."""
+    places = [_place(each) for each in (str(path), f"{path}-wal", f"{path}-shm")]
+    return ".".join(str(place[1] if place else 0) for place in places)
+
+
 def _code(error: BaseException) -> int:
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF

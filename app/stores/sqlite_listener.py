@@ -22,7 +22,7 @@ import gevent
 from ..errors import StoreUnavailable
 from ..events import Event
 from .base import Listener
-from .sqlite_file import SQLiteFile
+from .sqlite_file import SQLiteFile, mark
 from .sqlite_questions import Questions
 from .wakeups import Wakeups
 
@@ -46,7 +46,7 @@ class SQLiteListener:
         self._listener = listener
         self._looked_at = time.monotonic()
         # Woken from here on, and only then the number from which to go on: nothing falls between.
-        wakeups.listen()
+        wakeups.listen(mark(file.path))
         # Before the numbers too: a commit in between is then a change that is looked at.
         self._version: int | None = file.scalar("PRAGMA data_version")
         with file.reading:
@@ -108,6 +108,7 @@ class SQLiteListener:
         away = False
         while True:
             woken = self._wakeups.wait(LOOK_SECONDS)
+            gevent.sleep(0)  # where wake-ups come faster than looks are done, the wait never waits
             try:
                 version = self._file.scalar("PRAGMA data_version")
                 if woken or version != self._version:
@@ -146,14 +147,23 @@ class SQLiteListener:
             control_seq = controls[-1][0] if len(controls) == ROWS else self._last("controls")
         holes = event_seq - self._event_seq != len(events) or control_seq - self._control_seq != len(controls)
         self._event_seq, self._control_seq = event_seq, control_seq
-        for _, channel, *rest, deleted in events:
-            if not deleted and self._listener.hears(channel):
-                self._listener.announce([Event(channel, *rest)])
-        for _, kind, data in controls:
-            if kind == "asked":
-                self._questions.asked(json.loads(data))
-            else:
-                self._listener.control(kind, json.loads(data))
-        if holes:
-            self._listener.lost()
+        try:
+            heard = [
+                Event(channel, *rest)
+                for _, channel, *rest, deleted in events
+                if not deleted and self._listener.hears(channel)
+            ]
+            if heard:
+                self._listener.announce(heard)
+            for _, kind, data in controls:
+                if kind == "asked":
+                    self._questions.asked(json.loads(data))
+                else:
+                    self._listener.control(kind, json.loads(data))
+        except BaseException:
+            holes = True  # the numbers have gone on
+            raise
+        finally:
+            if holes:
+                self._listener.lost()
         return len(events) == ROWS or len(controls) == ROWS

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -29,18 +30,35 @@ from .wakeups import Wakeups
 
 #: From the end of a round to the next question.
 PAUSE_SECONDS = 0.02
+#: Questions of one round, and how much one process answers to all of them: what is beyond is left out, and told.
+QUESTIONS = 100
+ANSWER_BYTES = 8 * 1024 * 1024
 
 
 class Round:
-    """Questions that go together, and what came back: for each process its answers, in the questions' order."""
+    """Questions that go together, and what came back: for each process its answers, in the questions' order.
+
+    Equal questions are one. `own` are this process's answers.
+    """
 
     def __init__(self) -> None:
         self.questions: list[dict[str, object]] = []
+        self._numbers: dict[bytes, int] = {}
+        self.own: dict[int, object] = {}
         self.answers: dict[str, list[Any]] = {}
         self.awaited: set[str] = set()
         self.whole = Event()
         self.partial = True
         self.over = Event()
+
+    def add(self, question: dict[str, object]) -> int:
+        """The number of the question in this round."""
+        key = encode(question)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.questions)
+            self.questions.append(question)
+        return number
 
 
 class Questions:
@@ -72,14 +90,17 @@ class Questions:
         if self._wakeups.bound and not self._wakeups.siblings():
             return Answers([self._listener.answer(question)], False)
         asking = self._next
-        if asking is None:
+        if asking is None or len(asking.questions) >= QUESTIONS:
             asking = self._next = Round()
             self._spawn(self._run, asking)
-        number = len(asking.questions)
-        asking.questions.append(question)
-        asking.over.wait()
-        own = self._listener.answer(question)
-        return Answers([own, *(answers[number] for answers in asking.answers.values())], asking.partial)
+        number = asking.add(question)
+        # A round may have to wait for the one before it.
+        asking.over.wait(2 * ASK_SECONDS)
+        if number not in asking.own:
+            asking.own[number] = self._listener.answer(question)
+        others = [answers[number] for answers in asking.answers.values()]
+        found = [asking.own[number], *(answer for answer in others if answer is not None)]
+        return Answers(found, asking.partial or len(found) <= len(others))
 
     def asked(self, data: dict[str, Any]) -> None:
         """A process asks, perhaps this one."""
@@ -92,7 +113,8 @@ class Questions:
             return
         name, asking = self._asked
         for process, answers in self._file.execute("SELECT process, answer FROM answers WHERE question = ?", (name,)):
-            asking.answers[process] = msgspec.json.decode(answers)
+            if process not in asking.answers:
+                asking.answers[process] = msgspec.json.decode(answers)
         if asking.awaited <= asking.answers.keys():
             asking.whole.set()
 
@@ -108,39 +130,60 @@ class Questions:
         name = f"{self._wakeups.name}-{next(self._numbers)}"
         try:
             with self._turn:
-                self._next = None
-                self._asked = name, asking
-                self._send(name, asking)
-                self._asked = None
+                if self._next is asking:
+                    self._next = None
+                if self._send(name, asking):
+                    self._receive(name, asking)
+                    asking.over.set()
+                    with _in_time():
+                        self._commits.run(
+                            lambda execute: execute("DELETE FROM answers WHERE question = ?", (name,)), lambda _: None
+                        )
                 asking.over.set()
-                self._commits.run(
-                    lambda execute: execute("DELETE FROM answers WHERE question = ?", (name,)), lambda _: None
-                )
                 gevent.sleep(PAUSE_SECONDS)
-        except StoreUnavailable:
-            pass  # said in the log; the answers are swept away later
+        except (StoreUnavailable, sqlite3.Error):
+            pass  # the listener says so in the log; answers that were left are swept away
         finally:
+            self._asked = None
             asking.over.set()
 
-    def _send(self, name: str, asking: Round) -> None:
+    def _send(self, name: str, asking: Round) -> bool:
+        data = {"id": name, "by": self._wakeups.name, "questions": asking.questions}
         try:
-            until_us = self._now_us() + int(ASK_SECONDS * 1e6)
-            self._ask({"id": name, "by": self._wakeups.name, "until_us": until_us, "questions": asking.questions})
+            with _in_time():
+                self._ask({**data, "until_us": self._now_us() + int(ASK_SECONDS * 2e6)})
         except StoreUnavailable:
-            return  # said in the log
+            return False
+        return True
+
+    def _receive(self, name: str, asking: Round) -> None:
         # Those whom the commit's own wake-up reached.
         asking.awaited = set(self._wakeups.reached)
+        # Only now: a look that came before would take a question for answered by all of nobody.
+        self._asked = name, asking
         self.look()
         asking.whole.wait(ASK_SECONDS)
+        self._asked = None
         asking.partial = not self._wakeups.bound or not asking.awaited <= asking.answers.keys()
 
     def _answer(self, data: dict[str, Any]) -> None:
-        answers = encode([self._listener.answer(question) for question in data["questions"]])
+        answers, size = [], 0
+        for question in data["questions"]:
+            # None: it would be too much at once, and who asks is told that it is partial.
+            answer = encode(self._listener.answer(question) if size < ANSWER_BYTES else None)
+            size += len(answer)
+            answers.append(answer)
+            gevent.sleep(0)
+        row = (data["id"], self._wakeups.name, self._now_us(), b"[%b]" % b",".join(answers))
 
         def work(execute: Execute) -> None:
-            row = (data["id"], self._wakeups.name, self._now_us(), answers)
             execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", row)
 
-        # Said in the log, and who asked goes on without.
-        with contextlib.suppress(StoreUnavailable):
+        # Who asked goes on without.
+        with contextlib.suppress(StoreUnavailable), _in_time():
             self._commits.run(work, lambda _: None)
+
+
+def _in_time() -> gevent.Timeout:
+    """For a `with` block: a file that is locked is waited for no longer than an answer."""
+    return gevent.Timeout(ASK_SECONDS, StoreUnavailable("The store is locked by another process"))

@@ -23,7 +23,7 @@ CHANNELS = 200
 KEPT_US = 300_000_000
 
 #: Controls are announced within 100 ms; a process that was stopped for longer than this is told that it lost some.
-CONTROL_US = 600_000_000
+CONTROL_US = 60_000_000
 #: Rows of them removed in one step.
 CONTROLS = 1000
 
@@ -47,6 +47,7 @@ class Sweep:
         self._policy = policy
         self._oldest = oldest
         self._after = ""
+        self._unfinished = False
         self.listener: Listener | None = None
 
     def step(self, now_us: int) -> bool:
@@ -55,44 +56,49 @@ class Sweep:
             self._file.check_usable()
             self._policy.follow(execute)
             rows = execute(
-                "SELECT number, channel, events, keys, last_at_us, kept_us, "
+                "SELECT number, channel, events, last_at_us, kept_us, "
                 "(SELECT at_us FROM events WHERE number = channels.number AND id > deleted_to ORDER BY id LIMIT 1), "
                 "EXISTS (SELECT 1 FROM events WHERE number = channels.number AND id <= deleted_to) "
+                "OR EXISTS (SELECT 1 FROM idempotency WHERE number = channels.number AND expires_us <= ?), keys "
                 "FROM channels WHERE channel > ? ORDER BY channel LIMIT ?",
-                (self._after, CHANNELS),
+                (now_us, self._after, CHANNELS),
             ).fetchall()
         if not rows:
             self._after = ""
+            if self._unfinished:
+                self._unfinished = False
+                return True
             with self._file.writing as execute:
-                # By their order, which is that of their times but for steps of the clock: no look at all of them.
+                # The oldest by their order; those of a clock that was ahead for a moment go as well.
                 execute(
-                    "DELETE FROM controls WHERE seq < min((SELECT min(seq) FROM controls) + ?, ifnull("
-                    "(SELECT seq FROM controls WHERE at_us >= ? ORDER BY seq LIMIT 1), 1 << 62))",
-                    (CONTROLS, now_us - CONTROL_US),
+                    "DELETE FROM controls WHERE seq IN (SELECT seq FROM controls ORDER BY seq LIMIT ?) "
+                    "AND at_us NOT BETWEEN ? AND ?",
+                    (CONTROLS, now_us - CONTROL_US, now_us + CONTROL_US),
                 )
                 execute("DELETE FROM answers WHERE at_us < ?", (now_us - ANSWER_US,))
             return False
         trimmed: list[tuple[int, str]] = []
         quiet: list[tuple[int, str, int]] = []
-        for number, channel, count, keys, last_at_us, kept_us, oldest_us, deleted in rows:
+        for number, channel, count, last_at_us, kept_us, oldest_us, ended, keys in rows:
             retention = self._policy.current.retention(channel)
             due = now_us > last_at_us + retention.head_seconds * 1e6 - KEPT_US / 2
-            old = count and oldest_us < now_us - retention.seconds * 1e6
-            if count > retention.events or old or deleted or keys:
+            old = oldest_us is not None and oldest_us < now_us - retention.seconds * 1e6
+            if count > retention.events or old or ended:
                 trimmed.append((number, channel))
-            elif not count and due:
+            elif not count and not keys and due:
                 quiet.append((number, channel, max(kept_us, last_at_us + int(retention.head_seconds * 1e6))))
-        whole = True
+        after = rows[-1][1]
         if trimmed or quiet:
             with self._file.writing as execute:
-                whole = self._trim(execute, trimmed, now_us)
+                after = self._trim(execute, trimmed, now_us) or after
                 self._forget(execute, quiet, now_us)
-        if whole:
-            self._after = rows[-1][1]
+        self._after = after
         return True
 
-    def _trim(self, execute: Execute, channels: list[tuple[int, str]], now_us: int) -> bool:
-        """Drop what has ended, as far as one step goes; whether it went all the way."""
+    def _trim(self, execute: Execute, channels: list[tuple[int, str]], now_us: int) -> str | None:
+        """Drop what has ended, as far as one step goes: the channel after which the next one goes on, None where it
+        went all the way. A channel that may have more to drop keeps no other waiting: it is come back to.
+        """
         self._policy.follow(execute)
         ends_at = time.monotonic() + BITE_SECONDS
         for number, channel in channels:
@@ -103,7 +109,7 @@ class Sweep:
             if row is None:
                 continue
             expired = drop_keys(execute, number, now_us)
-            drop_events(execute, number, 0, row[1] + 1, ends_at)
+            deleted = drop_events(execute, number, 0, row[1] + 1, ends_at)
             oldest = self._oldest(execute, number, channel, *row)
             dropped = drop_events(execute, number, row[1], MAX_ID if oldest is None else oldest[0], ends_at)
             if dropped or expired:
@@ -111,9 +117,12 @@ class Sweep:
                     "UPDATE channels SET events = events - ?, keys = keys - ? WHERE number = ?",
                     (dropped, expired, number),
                 )
-            if expired == KEYS or time.monotonic() > ends_at:
-                return False
-        return True
+            over = time.monotonic() > ends_at
+            if over or expired == KEYS:
+                self._unfinished = self._unfinished or bool(expired or deleted or dropped)
+            if over:
+                return channel
+        return None
 
     def _forget(self, execute: Execute, channels: list[tuple[int, str, int]], now_us: int) -> None:
         names = [channel for _, channel, _ in channels]

@@ -28,11 +28,9 @@ class Wakeups:
     """Sends wake-ups to every sibling that listens at `folder`; receives them after `listen`."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        short = f"/proc/self/fd/{self._descriptor}"
-        self._path = short if os.path.isdir(short) else str(folder)
+        self._descriptor = -1
+        self._open()
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
         self._receiver: socket.socket | None = None
@@ -43,9 +41,28 @@ class Wakeups:
         self.reached: list[str] = []
         self._siblings: list[str] = []
         self._listed_at = -1
+        self._said = False
 
-    def listen(self) -> None:
-        """Make this process one that is woken."""
+    def listen(self, mark: str) -> None:
+        """Make this process one that is woken. `mark` is what whoever looks at its name is to know of it."""
+        self.name = f"{self.name}-{mark}"
+        self._bind()
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._leave()
+        self._descriptor = descriptor
+        short = f"/proc/self/fd/{descriptor}"
+        self._path = short if os.path.isdir(short) else str(self._folder)
+        self._listed_at = -1
+
+    def _leave(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1  # the number is given again
+
+    def _bind(self) -> None:
         self.bound = False
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiver.setblocking(False)
@@ -53,7 +70,9 @@ class Wakeups:
             receiver.bind(f"{self._path}/{self.name}")
             self.bound = True
         except OSError as error:  # the safety look is enough to be right, a socket only makes it quick
-            log.warning("%s: no other process can wake this one, which hears of them later: %s", self._folder, error)
+            if not self._said:
+                log.warning("%s: no other process can wake this one, which hears them later: %s", self._folder, error)
+        self._said = not self.bound
         self._receiver = receiver
 
     def wait(self, seconds: float) -> bool:
@@ -63,10 +82,12 @@ class Wakeups:
         try:
             self._receiver.recv(1)
         except OSError:
-            if self.bound and not self._is_there():
+            if not self._is_there():
                 # Somebody tidied up: without it every wake-up would be left to the safety look.
                 self._receiver.close()
-                self.listen()
+                with contextlib.suppress(OSError):
+                    self._open()
+                self._bind()
             return False
         self._receiver.settimeout(0)
         with contextlib.suppress(OSError):
@@ -99,12 +120,11 @@ class Wakeups:
         if self.bound:
             with contextlib.suppress(OSError):
                 os.unlink(self.name, dir_fd=self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = -1  # the number is given again
+        self._leave()
 
     def _is_there(self) -> bool:
         try:
-            os.stat(self.name, dir_fd=self._descriptor)
+            os.stat(self._folder / self.name)
         except OSError:
             return False
         return True
@@ -112,7 +132,11 @@ class Wakeups:
     def siblings(self) -> list[str]:
         """The others that listen, and those that ended without a word since the last wake-up."""
         try:
-            changed_at = os.stat(self._descriptor).st_mtime_ns
+            found = os.stat(self._descriptor)
+            if found.st_nlink == 0:  # the folder was removed: whoever comes makes another
+                self._open()
+                found = os.stat(self._descriptor)
+            changed_at = found.st_mtime_ns
             if changed_at != self._listed_at:
                 self._siblings = [name for name in os.listdir(self._descriptor) if name != self.name]
                 settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
@@ -120,3 +144,14 @@ class Wakeups:
         except OSError:
             return []
         return self._siblings
+
+
+def marks(folder: Path) -> set[str]:
+    """The marks of the processes that listen at the folder and live."""
+    if not folder.is_dir():
+        return set()
+    end = Wakeups(folder)
+    end.send()
+    end.close()
+    # Those of earlier versions have none.
+    return {name.split("-", 2)[2] for name in end.reached if name.count("-") > 1}

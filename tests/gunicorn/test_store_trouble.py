@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 
 from tests.support.clients import Herd, subscription
-from tests.support.servers import Server, await_that
+from tests.support.servers import Server, await_that, is_running
 
 
 @pytest.fixture(params=["", "?synchronous=full"], ids=["normal", "full"])
@@ -112,6 +112,30 @@ def test_a_log_that_was_removed_costs_nothing_but_a_restart(server):
     server.start()
     assert [event["id"] for event in server.events("news")] == ids
     assert server.publish("news", "goes on") > ids[-1]
+
+
+@pytest.mark.parametrize("beside", ["-wal", "-shm"])
+def test_a_worker_that_dies_beside_a_log_that_was_removed_costs_no_event(tmp_path, beside):
+    """Its successor began another log under the eyes of the other worker, and the file was lost for good."""
+    with Server(tmp_path, workers=2, inspected=True) as server:
+        ids = [server.publish("news", number) for number in range(200)]
+        server.database.with_name(f"bide.db{beside}").unlink()
+        killed, other = server.worker_pids()
+        os.kill(killed, signal.SIGKILL)
+        await_that(lambda: "exited with code 1" in server.output())
+        assert "removed or replaced under processes that use it" in server.output()
+        assert [event["id"] for event in server.events("news")] == ids
+        refused(server)
+        assert other in server.worker_pids()
+        # All of them go, and only then others come.
+        server.process.send_signal(signal.SIGHUP)
+        await_that(lambda: not is_running(other))
+        server.await_ready()
+        last = server.publish("news", "goes on")
+        assert [event["id"] for event in server.events("news")] == [*ids, last]
+        assert server.terminate()[0] == 0
+    with contextlib.closing(sqlite3.connect(server.database)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @contextlib.contextmanager

@@ -147,8 +147,8 @@ class TestBySafetyLook:
         one = opened()
         bind, end, armed = sqlite_listener.Wakeups.listen, sqlite_file.Transaction.__exit__, []
 
-        def listen(wakeups):
-            bind(wakeups)
+        def listen(wakeups, mark):
+            bind(wakeups, mark)
             for name in sockets(path):
                 (Path(f"{path}-listeners") / name).unlink()
             armed.append(True)
@@ -247,6 +247,42 @@ def test_what_was_trimmed_before_a_sibling_looked_is_lost(listening, monkeypatch
     put(one, "a", 400)
     eventually(lambda: other.ear.messages()[-1] == 400)
     assert other.ear.losses == losses
+
+
+def test_wake_ups_that_never_pause_leave_the_loop_to_others(pair, monkeypatch):
+    """A wait for which a datagram is there already does not switch, and nobody else was served."""
+    one, other = pair
+    monkeypatch.setattr(other._wakeups, "wait", lambda seconds: True)
+    put(one, "a", 1)
+    turns = []
+    for _ in range(20):
+        gevent.sleep(0)
+        turns.append(True)
+    assert len(turns) == 20
+
+
+def test_what_came_together_is_announced_together(pair):
+    one, other = pair
+    told = []
+    other.ear.announce = told.append
+    put(one, "a", 1, 2)
+    put(one, "b", 3)
+    eventually(lambda: sum(map(len, told)) == 3)
+    assert [[event.channel for event in events] for events in told] == [["a", "a", "b"]]
+
+
+def test_a_listener_that_fails_is_told_that_the_rest_was_lost(pair):
+    one, other = pair
+
+    def fail(events):
+        del other.ear.announce
+        raise RuntimeError("a defect")
+
+    other.ear.announce = fail
+    put(one, "a", 1)
+    eventually(lambda: other.ear.losses == 1)
+    put(one, "a", 2)
+    eventually(lambda: other.ear.messages() == [2])
 
 
 def test_what_was_deleted_before_a_sibling_looked_is_not_announced_to_it(pair):

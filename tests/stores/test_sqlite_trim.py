@@ -68,15 +68,25 @@ def test_the_sweep_removes_what_has_expired_bite_by_bite(opened, path, clock):
 
 
 @pytest.mark.usefixtures("slow")
-def test_an_append_to_a_full_channel_removes_one_bite(opened, path, monkeypatch):
+def test_an_append_to_a_full_channel_removes_as_many_as_it_adds_and_one_bite_more(opened, path, monkeypatch):
     monkeypatch.setattr(sqlite_append, "TRIM_ROWS", 64)
     store = opened(policy(events=100))
     put(store, "a", *range(100))
     for n in range(64):
         put(store, "a", 100 + n)
-    assert rows(path) == 164 - 16
+    assert rows(path) == 164 - 1 - 16
     put(store, "a", 164)
     assert messages(everything(store, "a")) == list(range(65, 165))
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_channel_that_is_published_to_in_batches_does_not_grow(opened, path):
+    """An append removed what its time allowed, which was less than it added."""
+    store = opened(policy(events=100))
+    for number in range(30):
+        put(store, "a", *range(number * 100, number * 100 + 100))
+    assert rows(path) == 100
+    assert messages(everything(store, "a")) == list(range(2900, 3000))
 
 
 def test_an_append_does_not_count_what_was_deleted(opened, path, monkeypatch):
@@ -147,3 +157,56 @@ def test_expired_keys_go_some_at_a_time_and_make_room_all_the_same(opened, path,
     assert rows(path, "idempotency") == 8
     sweep(store)
     assert rows(path, "idempotency") == 1
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_channel_with_a_lot_to_remove_keeps_no_other_waiting(opened, path):
+    store = opened()
+    for name, count in (("a", 200), ("b", 20), ("c", 5)):
+        put(store, name, *range(count))
+        store.delete(name)
+    for _ in range(4):
+        store.sweep()
+    left = dict(counts(path))
+    assert left["a"] > 100
+    assert left.get("b", 0) < 20
+    assert left.get("c", 0) < 5
+    sweep(store)
+    assert counts(path) == []
+
+
+@pytest.mark.usefixtures("slow")
+def test_keys_that_live_cost_the_sweep_no_step(opened, path, clock):
+    """Each channel that had one was looked at anew, and with many of them the round never ended."""
+    store = opened(policy(idempotency_seconds=600))
+    for n in range(50):
+        put(store, f"a{n:02}", 1, key=Key("s", "k", b"1"))
+    put(store, "b", 1)
+    store.delete("b")
+    assert steps(store, path) == [1]
+    clock.step(601)
+    sweep(store)
+    assert rows(path, "idempotency") == 0
+
+
+def test_a_count_that_an_older_version_spoilt_does_not_end_the_sweep(opened, path, clock):
+    """It counts what is hidden as well, and so comes to a count without an event."""
+    store = opened(policy(seconds=100))
+    put(store, "a", 1)
+    store.delete("a")
+    sweep(store)
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.execute("UPDATE channels SET events = -7")
+        older.commit()
+    clock.step(200)
+    put(store, "b", 1)
+    clock.step(200)
+    sweep(store)
+    assert rows(path) == 0
+
+
+def counts(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT channel, count(*) FROM events JOIN channels USING (number) GROUP BY channel"
+        ).fetchall()

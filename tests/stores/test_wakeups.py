@@ -29,7 +29,7 @@ def made(folder):
         end = Wakeups(folder)
         ends.append(end)
         if listening:
-            end.listen()
+            end.listen("0.0.0")
         return end
 
     yield made
@@ -148,7 +148,7 @@ def test_the_list_of_siblings_is_kept_while_the_folder_does_not_change(made, fol
 
 def test_who_left_is_not_asked_again(made, folder):
     sender, gone, sleeper = made(), Wakeups(folder), made()
-    gone.listen()
+    gone.listen("0.0.0")
     sender.send()
     gone.close()
     assert len(os.listdir(folder)) == 2
@@ -231,7 +231,7 @@ def test_nothing_is_left_open_or_lying_about(folder):
     before = len(os.listdir("/dev/fd"))
     for _ in range(5):
         end = Wakeups(folder)
-        end.listen()
+        end.listen("0.0.0")
         end.send()
         end.close()
     assert os.listdir(folder) == []
@@ -253,3 +253,37 @@ def test_who_took_a_wakeup_is_known(made, folder):
         pass
     sender.send()
     assert sorted(sender.reached) == sorted([sleeper.name, other.name])
+
+
+def test_a_folder_that_was_tidied_away_is_made_anew_by_who_listens(made, folder):
+    sender, sleeper = made(), made()
+    for name in os.listdir(folder):
+        os.unlink(folder / name)
+    folder.rmdir()
+    assert sleeper.wait(NOT_SECONDS) is False
+    sender.send()
+    assert sleeper.wait(SOON_SECONDS) is True
+    assert sleeper.bound
+
+
+def test_a_socket_that_cannot_be_made_is_tried_again_and_said_once(made, folder, monkeypatch, caplog):
+    sleeper = made(listening=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(sleeper, "_path", "/nowhere")
+        patched.setattr(sleeper, "_open", lambda: None)
+        sleeper.listen("0.0.0")
+        for _ in range(3):
+            assert sleeper.wait(0.001) is False
+        assert len(caplog.records) == 1
+    assert not sleeper.bound
+    assert sleeper.wait(0.001) is False
+    assert sleeper.bound
+
+
+def test_the_marks_of_processes_that_live_are_known(made, folder):
+    assert wakeups.marks(folder) == set()
+    one, _ = made(listening=False), made(listening=False)
+    one.listen("1.2.3")
+    with bound(str(folder / "77-abcd-4.5.6")):
+        pass  # killed
+    assert wakeups.marks(folder) == {"1.2.3"}
