@@ -92,7 +92,9 @@ class StoreMachine(RuleBasedStateMachine):
     def due(self, ear, since):
         """What was appended, but for what it was told that it was deleted, where it did not hear of it before."""
         heard = {(event.channel, event.id) for event in ear.events}
-        deleted = {data["channel"]: data["to"] for _, data in ear.controls}
+        deleted = {}
+        for _, data in ear.controls:  # a channel that was forgotten meanwhile is deleted up to 0
+            deleted[data["channel"]] = max(data["to"], deleted.get(data["channel"], 0))
         return [event for event in self.model.log[since:] if event in heard or event[1] > deleted.get(event[0], 0)]
 
     def now(self):
