@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import resource
 import sys
 import time
@@ -84,6 +85,9 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
                 f"{worker.cfg.workers} workers cannot be used: start one with BIDE_STORE=memory://, "
                 "whose events one worker keeps to itself"
             )
+        if worker is not None and "BIDE_MAX_POLLS" in os.environ:
+            # Only where somebody asked for so many: the default is as many as there can be, wherever it runs.
+            check_descriptors(settings.max_polls)
         opening = True
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
@@ -113,7 +117,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         # Read by gunicorn's run() after the app was loaded: a pool that is full waits, where a process out of
         # descriptors would fail again and again.
         worker.worker_connections = max(1, connections // listeners)
-        kept = connections - min(SPARE_CONNECTIONS, connections // 10)
+        kept = for_polls(connections)
         if kept < settings.max_polls:
             log.warning(
                 "%d polls are held at most, not BIDE_MAX_POLLS=%d: there are %d connections (ulimit -n, "
@@ -128,6 +132,22 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     else:
         server.lifecycle.start(None, gate, 0)
     return app
+
+
+def for_polls(connections: int) -> int:
+    """How many of so many connections polls may have."""
+    return connections - min(SPARE_CONNECTIONS, connections // 10)
+
+
+def check_descriptors(polls: int) -> None:
+    """Raise SettingsError where this process may not have the descriptors for so many polls."""
+    wanted = polls + SPARE_CONNECTIONS
+    most = for_polls(most_connections(wanted))
+    if most < polls:
+        raise SettingsError(
+            f"BIDE_MAX_POLLS={polls} cannot be used: give at most {most}, "
+            f"or let a process have {wanted + OWN_DESCRIPTORS} descriptors (ulimit -n)"
+        )
 
 
 def most_connections(wanted: int) -> int:

@@ -13,16 +13,18 @@ the end. Otherwise an idle connection would hold the worker until its keep-alive
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gunicorn.workers.base_async import AsyncWorker
 
+from . import guard
 from .errors import StoreUnavailable
 from .notifier import Notifier
 from .presence import Presence
@@ -33,12 +35,16 @@ if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
 
 log = logging.getLogger("bide")
 
-#: In a request's environ: the connection cannot be used again, since a body on it was not read to its end.
+#: In a request's environ: its connection is closed after the answer.
 CLOSE: Final = "bide.close"
+#: In a request's environ: its body was not read to its end, so that nothing else can be read from the connection.
+UNREAD: Final = "bide.unread"
 
 #: How often a worker looks whether it is to stop.
 LOOK_SECONDS = 0.1
-#: A connection that has not asked anything yet is given this long while the worker stops.
+#: The head of a connection's first request must be whole within this. Between requests gunicorn's keep-alive holds.
+HEAD_SECONDS = 10.0
+#: Less is given while the worker stops, and when it has hardly a connection left.
 FIRST_REQUEST_SECONDS = 0.5
 #: Rounds of the store's housekeeping, and the pause between two of its steps, which leaves the loop to the clients.
 SWEEP_SECONDS = 5.0
@@ -65,18 +71,20 @@ class _Listener:
 class Connections:
     """The open connections of this worker, and which of them have a request in work.
 
-    Above `kept` of them a connection is closed after its answer, however long its client would keep it.
+    Above `kept` of them a connection is closed after its answer, however long its client would keep it, and those on
+    which nothing was asked yet are shut, the oldest first: who connects and is silent keeps nobody out for long.
     """
 
     def __init__(self, worker: AsyncWorker, kept: int) -> None:
         self.kept = kept
         self.open = 0
-        self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open
+        self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open; the oldest is first
         self._idle: set[Any] = set()  # between two requests; one whose request is in work is in neither
         handle: Callable[[Any, Any, Any], object] = worker.handle
         names: dict[Any, _Listener] = {}
 
         def handle_known(listener: Any, client: Any, addr: Any) -> None:
+            guard.guard(client)
             self._silent[client] = time.monotonic()
             self.open += 1
             try:
@@ -93,6 +101,7 @@ class Connections:
         worker.handle = handle_known  # type: ignore[method-assign]  # see above
 
     def begin(self, client: Any) -> None:
+        guard.take_turns(client)
         self._silent.pop(client, None)
         self._idle.discard(client)
 
@@ -101,17 +110,31 @@ class Connections:
 
     def shut_idle(self) -> None:
         """Shut for reading every connection that has no request in work and had time to ask."""
-        young = time.monotonic() - FIRST_REQUEST_SECONDS
-        for client in [*self._idle, *(client for client, since in self._silent.items() if since <= young)]:
+        for client in [*self._idle, *self._silent_for(FIRST_REQUEST_SECONDS)]:
+            self._shut(client)
+
+    def shut_slow(self) -> None:
+        """Shut for reading who takes too long to ask for the first time: gunicorn meets the end, and closes."""
+        for client in self._silent_for(HEAD_SECONDS):
+            self._shut(client)
+        if self.open > self.kept:
+            for client in self._silent_for(FIRST_REQUEST_SECONDS)[: self.open - self.kept]:
+                self._shut(client)
+
+    def _silent_for(self, seconds: float) -> list[Any]:
+        before = time.monotonic() - seconds
+        return [client for client, _ in itertools.takewhile(lambda item: item[1] <= before, self._silent.items())]
+
+    def _shut(self, client: Any) -> None:
+        try:
+            # By a descriptor of its own: a TLS connection's shutdown() would end more than reading.
+            plain = socket.socket(fileno=client.fileno())
             try:
-                # By a descriptor of its own: a TLS connection's shutdown() would end more than reading.
-                plain = socket.socket(fileno=client.fileno())
-                try:
-                    plain.shutdown(socket.SHUT_RD)
-                finally:
-                    plain.detach()
-            except (OSError, ValueError):
-                continue  # it closed meanwhile, or its descriptor is -1 already
+                plain.shutdown(socket.SHUT_RD)
+            finally:
+                plain.detach()
+        except (OSError, ValueError):
+            return  # it closed meanwhile, or its descriptor is -1 already
 
 
 class Gate:
@@ -128,20 +151,44 @@ class Gate:
 
     def serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI application. A method and no `__call__`, which would cost each parked poll 1 KiB of C stack."""
+        if environ.get("CONTENT_LENGTH", "").strip("0") or "HTTP_TRANSFER_ENCODING" in environ:
+            environ[UNREAD] = True  # until somebody has read the body to its end
         client = environ.get("gunicorn.socket")
         connections = self.connections
         if connections is None or client is None:
-            return self._wsgi(environ, start_response)
+            body = self._wsgi(environ, start_response)
+            return _Lingering(body, environ) if UNREAD in environ else body
         connections.begin(client)
         try:
             body = self._wsgi(environ, start_response)
-            if self._notifier.draining or CLOSE in environ or connections.open > connections.kept:
+            if self._notifier.draining or CLOSE in environ or UNREAD in environ or connections.open > connections.kept:
                 force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
                 if force_close is not None:
                     force_close()
+                if UNREAD in environ:
+                    return _Lingering(body, environ)
             return body
         finally:
             connections.end(client)
+
+
+class _Lingering:
+    """An answer, and after it some of the request's body, which nobody has read."""
+
+    def __init__(self, answer: Iterable[bytes], environ: WSGIEnvironment) -> None:
+        self._answer = answer
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._answer, "close", None)
+            if close is not None:
+                close()
+        finally:
+            guard.discard(self._environ)
 
 
 class Lifecycle:
@@ -188,6 +235,7 @@ class Lifecycle:
     def _watch(self, worker: AsyncWorker, connections: Connections) -> None:
         while worker.alive:
             gevent.sleep(LOOK_SECONDS)
+            connections.shut_slow()
         log.info("stopping: answering the parked polls")
         self._spawn(lambda: self._notifier.drain(self._drain_seconds))
         while True:

@@ -12,6 +12,7 @@ that is open in it. Two rules stand against that:
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, request
 
@@ -27,6 +28,10 @@ def register(app: Flask, settings: Settings) -> None:
 
     def check() -> None:
         environ = request.environ
+        target = environ.get("RAW_URI", "/")
+        if target[:1] not in "/*":
+            # RFC 9112, section 3.2.2: a target that names a host is meant for that one, whatever Host says.
+            environ["HTTP_HOST"] = urlsplit(target).netloc
         if not settings.insecure:
             check_host(environ)
         if environ["REQUEST_METHOD"] in ("POST", "DELETE") or "HTTP_UPGRADE" in environ:

@@ -16,14 +16,11 @@ import msgspec
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from ..errors import BodyTimeout, InvalidBody, InvalidRequest, MessageRequired, TooLarge, UnsupportedBody
-from ..lifecycle import CLOSE
+from ..lifecycle import UNREAD
 from ..messages import check_json, check_type, compact, from_text, plain_value
 
 #: A body has this long to arrive whole.
 BODY_SECONDS: Final = 10.0
-#: After a refusal so much more is read and thrown away, so that the client meets the answer and not a reset.
-LINGER_BYTES: Final = 1024 * 1024
-LINGER_SECONDS: Final = 1.0
 #: A form has a field or two; more is not ours.
 MAX_FIELDS: Final = 100
 
@@ -53,18 +50,14 @@ def read(environ: dict[str, Any], max_bytes: int) -> bytes:
     """Return the whole body, at most `max_bytes`. Raises TooLarge, InvalidBody, BodyTimeout, UnsupportedBody."""
     coding = environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
     if coding not in ("", "identity"):
-        environ[CLOSE] = True
         raise UnsupportedBody(f"Send the body as it is, without Content-Encoding; got {coding[:40]!r}")
     length = environ.get("CONTENT_LENGTH")
     transfer = environ.get("HTTP_TRANSFER_ENCODING", "")
     if transfer.strip().lower() not in ("", "chunked"):
-        environ[CLOSE] = True
         raise UnsupportedBody(f"Send the body whole or in chunks, not as {transfer[:40]!r}")
     chunked = not length and transfer != ""
     if not length and not chunked:
         return b""
-    # Until it was read to its end, nothing else can be read from the connection.
-    environ[CLOSE] = True
     declared = int(length) if length else None
     if declared is not None and declared > max_bytes:
         raise TooLarge(f"A body may have {max_bytes:,} bytes (BIDE_MAX_BODY_BYTES); this one says {declared:,}")
@@ -81,19 +74,8 @@ def read(environ: dict[str, Any], max_bytes: int) -> bytes:
         raise InvalidBody(f"The body has {len(body):,} bytes where Content-Length says {declared:,}")
     if len(body) > max_bytes:
         raise TooLarge(f"A body may have {max_bytes:,} bytes (BIDE_MAX_BODY_BYTES)")
-    del environ[CLOSE]
+    environ.pop(UNREAD, None)
     return body
-
-
-def discard(environ: dict[str, Any]) -> None:
-    """Throw away some more of a body that was refused, so that the answer is not lost to a reset connection."""
-    left = LINGER_BYTES
-    try:
-        with gevent.Timeout(LINGER_SECONDS):
-            while left > 0 and (piece := environ["wsgi.input"].read(min(left, 65536))):
-                left -= len(piece)
-    except (gevent.Timeout, OSError, ParseException):
-        return  # it has no more, or not in a form that could be read
 
 
 def publication(environ: dict[str, Any], max_bytes: int) -> Publication:

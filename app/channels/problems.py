@@ -17,7 +17,6 @@ from ..errors import BideError, TooManyPolls
 from ..events import encode
 from ..lifecycle import CLOSE
 from .answers import Answer
-from .body import discard
 
 log = logging.getLogger("bide")
 
@@ -53,11 +52,7 @@ def problem(status: int, kind: str, title: str, detail: str, more: dict[str, Any
         "detail": detail,
         **more,
     }
-    response = Answer(encode(document), "application/problem+json", status)
-    environ = request.environ
-    if CLOSE in environ and environ["REQUEST_METHOD"] == "POST":
-        response.call_on_close(lambda: discard(environ))
-    return response
+    return Answer(encode(document), "application/problem+json", status)
 
 
 def _of_ours(error: BideError) -> Response:

@@ -11,10 +11,12 @@ from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import IterUnreader
 
+from app import guard
 from app.channels import body as module
-from app.channels.body import discard, read
+from app.channels.body import read
 from app.errors import BodyTimeout, InvalidBody, TooLarge, UnsupportedBody
-from app.lifecycle import CLOSE
+from app.guard import discard
+from app.lifecycle import UNREAD
 from tests.support.app import parts, problem, serving
 
 MOST = 100
@@ -59,15 +61,17 @@ def chunked(*pieces):
 
 def refused(kind, environ):
     """The connection of a body that was refused cannot be used again."""
+    environ[UNREAD] = True
     with pytest.raises(kind) as caught:
         read(environ, MOST)
-    assert environ[CLOSE] is True
+    assert UNREAD in environ
     return caught.value
 
 
 def accepted(environ):
+    environ[UNREAD] = True
     content = read(environ, MOST)
-    assert CLOSE not in environ
+    assert UNREAD not in environ
     return content
 
 
@@ -84,7 +88,7 @@ def test_a_body_that_declares_more_is_refused_before_it_is_read():
 
 @pytest.mark.parametrize("environ", [{}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "0"}])
 def test_a_request_without_a_body_has_an_empty_one(environ):
-    assert accepted({**environ, "wsgi.input": io.BytesIO(b"")}) == b""
+    assert read({**environ, "wsgi.input": io.BytesIO(b"")}, MOST) == b""
 
 
 def test_no_more_than_was_declared_is_read():
@@ -167,13 +171,13 @@ def test_some_more_of_a_refused_body_is_thrown_away():
 
 
 def test_no_more_than_some_is_thrown_away():
-    rest = io.BytesIO(b"x" * (module.LINGER_BYTES + 1000))
+    rest = io.BytesIO(b"x" * (guard.LINGER_BYTES + 1000))
     discard({"wsgi.input": rest})
-    assert rest.tell() == module.LINGER_BYTES
+    assert rest.tell() == guard.LINGER_BYTES
 
 
 def test_nobody_waits_long_for_the_rest_of_a_refused_body(monkeypatch):
-    monkeypatch.setattr(module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(guard, "LINGER_SECONDS", 0.01)
     with gevent.Timeout(1):
         discard({"wsgi.input": Slow()})
 
@@ -209,7 +213,7 @@ def test_a_refused_body_is_told_and_read_on_after_the_answer(client):
 
 def test_a_slow_body_is_408(client, monkeypatch):
     monkeypatch.setattr(module, "BODY_SECONDS", 0.01)
-    monkeypatch.setattr(module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(guard, "LINGER_SECONDS", 0.01)
     environ = {"wsgi.input": Slow(), "CONTENT_LENGTH": "5", "CONTENT_TYPE": "text/plain"}
     answer = client.post("/publish/news", environ_overrides=environ)
     assert answer.status_code == 408

@@ -1,5 +1,6 @@
 """A worker that has as many connections as it can hold still answers: with 503, or by closing after the answer."""
 
+import contextlib
 import resource
 
 import pytest
@@ -65,6 +66,33 @@ def test_polls_are_bounded_by_the_descriptors_that_the_process_may_have(tmp_path
             assert {answer.status for answer in herd.answers} == {503}
             assert server.get("/healthz")[0] == 200
         assert "Too many open files" not in server.output()
+
+
+@pytest.mark.parametrize("conf", [True, False])
+def test_more_polls_than_the_descriptors_allow_are_refused_where_somebody_asked_for_them(tmp_path, conf):
+    """The default is for any machine; a bound that an operator relies on must not be another one in silence."""
+    limits = {resource.RLIMIT_NOFILE: (400, 400)}
+    server = Server(tmp_path, conf=conf, limits=limits, env={"BIDE_MAX_POLLS": 2000})
+    with contextlib.closing(server), pytest.raises(AssertionError, match="it ended with"):
+        server.start()
+    lines = [line for line in server.output().splitlines() if line.startswith("bide: ")]
+    assert lines == [
+        "bide: BIDE_MAX_POLLS=2000 cannot be used: give at most 315, or let a process have 2150 descriptors (ulimit -n)"
+    ]
+    assert "Traceback" not in server.output()
+    assert not server.database.exists()
+
+
+def test_as_many_polls_as_are_said_to_do_are_held(tmp_path):
+    limits = {resource.RLIMIT_NOFILE: (400, 400)}
+    with Server(tmp_path, inspected=True, limits=limits, env={"BIDE_MAX_POLLS": 315}) as server, Herd(server) as herd:
+        assert "ulimit -n" not in server.output()
+        herd.add(subscription("news"), 315)
+        await_that(lambda: server.counts()["polls"] == 315)
+        herd.add(subscription("news"), 1)
+        herd.read(lambda: herd.answers)
+        assert [answer.status for answer in herd.answers] == [503]
+        assert server.get("/healthz")[0] == 200
 
 
 def test_a_low_limit_of_descriptors_is_raised_as_far_as_it_may(tmp_path):

@@ -8,7 +8,9 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
   committed, nothing of the answer is sent), or at the n-th statement that the store's file executes from then on;
 - `TEST_CLOCK` names a file whose content, in seconds, is added to the store's clock;
 - `TEST_IDLE_SECONDS` is how long a tail outlives its last poll, so that a test need not wait for ten seconds;
-- `TEST_SWEEP_SECONDS` is the pause between two rounds of the store's housekeeping, five seconds otherwise.
+- `TEST_SWEEP_SECONDS` is the pause between two rounds of the store's housekeeping, five seconds otherwise;
+- `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
+  takes and a request's body are waited for.
 """
 
 import contextlib
@@ -41,6 +43,21 @@ if "TEST_SWEEP_SECONDS" in os.environ:
     from app import lifecycle
 
     lifecycle.SWEEP_SECONDS = float(os.environ["TEST_SWEEP_SECONDS"])
+
+if "TEST_HEAD_SECONDS" in os.environ:
+    from app import lifecycle
+
+    lifecycle.HEAD_SECONDS = float(os.environ["TEST_HEAD_SECONDS"])
+
+if "TEST_SEND_SECONDS" in os.environ:
+    from app import guard
+
+    guard.SEND_SECONDS = float(os.environ["TEST_SEND_SECONDS"])
+
+if "TEST_BODY_SECONDS" in os.environ:
+    from app.channels import body
+
+    body.BODY_SECONDS = float(os.environ["TEST_BODY_SECONDS"])
 
 from wsgi import app
 
@@ -78,6 +95,7 @@ def _weigh():
         # What is free goes back to the system, so that the resident memory is what is held.
         ctypes.CDLL(None).malloc_trim(0)
     return {
+        "connections": app.wsgi_app.__self__.connections.open,  # the one that asks among them
         "greenlets": sum(isinstance(each, greenlet.greenlet) and not each.dead for each in gc.get_objects()),
         "blocks": sys.getallocatedblocks(),
         "descriptors": len(os.listdir("/proc/self/fd")),

@@ -1,0 +1,145 @@
+"""A client's socket, bounded in what it may hold up: an answer that nobody takes, and a loop that turns for one alone.
+
+gunicorn's gevent worker sends with a `sendall` that waits for ever, and reads with a `recv` that does not wait where
+there is something to read. So a client that takes nothing keeps its greenlet and its answer for good, and one that
+sends without a pause (requests, or the body of one) keeps the greenlets of all others from running, timers included.
+
+A socket is guarded by giving it another class of the same layout: it costs no memory, and it is what it was before to
+everybody who asks for its type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import struct
+import termios
+import time
+from typing import Any
+
+import gevent
+import gevent.ssl
+from gevent import get_hub, socket
+from gunicorn.http.errors import ParseException
+
+#: A client that takes no byte of its answer for so long is cut.
+SEND_SECONDS = 30.0
+
+
+#: After an answer to a request whose body nobody read so much of it is read and thrown away, so that the client meets
+#: the answer and not a reset.
+LINGER_BYTES = 1024 * 1024
+LINGER_SECONDS = 1.0
+#: A client that keeps the event loop from turning for so long lets it turn.
+TURN_SECONDS = 0.005
+PAUSE_SECONDS = 1e-6
+
+
+class _Turns:
+    """Who was the last to run, since when, and in which turn of the event loop."""
+
+    last: object = None
+    turn = -1
+    since = 0.0
+
+
+def take_turns(client: object) -> None:
+    """Let the event loop turn where it did not for some milliseconds, for the sake of this client alone.
+
+    Called where a client has sent something: who waits for an answer before the next request never waits here.
+    """
+    turn = get_hub().loop.iteration
+    if _Turns.last is not client or _Turns.turn != turn:
+        _Turns.last, _Turns.turn, _Turns.since = client, turn, time.monotonic()
+    elif time.monotonic() - _Turns.since > TURN_SECONDS:
+        # Not 0: such a sleep may be over before the loop has looked at the connections.
+        gevent.sleep(PAUSE_SECONDS)
+
+
+class _Reader:
+    __slots__ = ()
+
+    def recv(self, *args: Any) -> Any:
+        try:
+            data = super().recv(*args)  # type: ignore[misc]  # of the socket's own class
+        except TimeoutError as error:
+            raise _gone() from error
+        take_turns(self)
+        return data
+
+
+class _Plain(_Reader, socket.socket):
+    __slots__ = ()
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        try:
+            sent: int = self._sock.send(data, flags)  # type: ignore[attr-defined]  # gevent's stubs keep it to themselves
+        except BlockingIOError:
+            sent = 0
+        except TimeoutError as error:
+            raise _gone() from error
+        if sent < len(data):
+            _send(self, memoryview(data)[sent:])
+
+
+class _Tls(_Reader, gevent.ssl.SSLSocket):
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        _send(self, memoryview(data))
+
+
+_KINDS = {socket.socket: _Plain, gevent.ssl.SSLSocket: _Tls}
+
+
+def guard(client: Any) -> None:
+    """Bound what a connected client can hold up, where its socket is of a kind that gunicorn's gevent worker makes."""
+    kind = _KINDS.get(type(client))
+    if kind is not None:
+        client.__class__ = kind
+        with contextlib.suppress(OSError, AttributeError):  # a unix socket, or a system that has no such thing
+            # For what the system has taken from us already: without it, it keeps that for minutes, closed or not.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
+
+
+def discard(environ: dict[str, Any]) -> None:
+    """Throw away some of a body that nobody read, so that the answer is not lost to a reset connection."""
+    left = LINGER_BYTES
+    try:
+        with gevent.Timeout(LINGER_SECONDS):
+            while left > 0 and (piece := environ["wsgi.input"].read(min(left, 65536))):
+                left -= len(piece)
+    except (gevent.Timeout, OSError, ParseException):
+        return  # it has no more, or not in a form that could be read
+
+
+def _send(client: Any, data: memoryview) -> None:
+    """Send, as long as the client takes some of it every SEND_SECONDS. Raises ConnectionResetError otherwise."""
+    while data:
+        waiting = _waiting(client)
+        try:
+            with gevent.Timeout(SEND_SECONDS):
+                sent = client.send(data)
+        except gevent.Timeout:
+            sent = 0
+        except TimeoutError as error:
+            raise _gone() from error
+        # The system takes more only when there is much room again: a slow reader may have taken some all the same.
+        if not sent and _waiting(client) >= waiting:
+            # A close would leave the system with what is still to be sent.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise _gone()
+        data = data[sent:]
+
+
+def _gone() -> ConnectionResetError:
+    """What gunicorn says nothing about; any other error of a socket it logs with a traceback."""
+    return ConnectionResetError(errno.ECONNRESET, "the client took nothing in time")
+
+
+def _waiting(client: Any) -> int:
+    """How many bytes the system holds for the client that it has not taken yet."""
+    try:
+        answer = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except OSError:  # not on this system: then only what it takes from us counts
+        return 0
+    return int(struct.unpack("i", answer)[0])

@@ -1,0 +1,99 @@
+"""What one client can hold up: its answer for a while, the event loop for some milliseconds."""
+
+import socket as system
+import time
+
+import gevent
+import pytest
+from gevent import socket
+
+from app import guard as module
+from app.guard import guard, take_turns
+
+MUCH = b"x" * 4_000_000
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """A guarded connection, and its client."""
+    monkeypatch.setattr(module, "SEND_SECONDS", 0.1)
+    ours, client = socket.socketpair()
+    guard(ours)
+    yield ours, client
+    ours.close()
+    client.close()
+
+
+def test_a_guarded_socket_is_still_one_of_its_kind(pair):
+    ours, _ = pair
+    assert isinstance(ours, socket.socket)
+    assert not hasattr(ours, "__dict__"), "it must not weigh more than before"
+
+
+def test_a_socket_of_another_kind_is_left_alone():
+    with system.socket() as other:
+        guard(other)
+        assert type(other) is system.socket
+
+
+def test_what_is_sent_arrives_whole(pair):
+    ours, client = pair
+    sending = gevent.spawn(ours.sendall, MUCH)
+    taken = bytearray()
+    while len(taken) < len(MUCH):
+        taken += client.recv(65536)
+    sending.get(timeout=1)
+    assert taken == MUCH
+
+
+def test_who_takes_nothing_is_gone(pair):
+    ours, _ = pair
+    begun = time.monotonic()
+    with gevent.Timeout(5), pytest.raises(ConnectionResetError):
+        ours.sendall(MUCH)
+    assert time.monotonic() - begun > 0.09
+
+
+def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
+    ours, _ = pair
+    left = [5, 4, 3, 3]
+    # The system asks for more only when there is much room; what it still holds tells that the client took some.
+    monkeypatch.setattr(module, "_waiting", lambda sock: left[0] if len(left) == 1 else left.pop(0))
+    with pytest.raises(ConnectionResetError):
+        ours.sendall(MUCH)
+    assert left == [3]
+
+
+def gave_up(*_):
+    raise TimeoutError(110, "Connection timed out")
+
+
+def test_a_connection_that_the_system_gave_up_is_gone(pair, monkeypatch):
+    """gunicorn would log a traceback."""
+    ours, _ = pair
+    monkeypatch.setattr(socket.socket, "recv", gave_up)
+    monkeypatch.setattr(socket.socket, "send", gave_up)
+    with pytest.raises(ConnectionResetError):
+        ours.recv(1)
+    with pytest.raises(ConnectionResetError):
+        ours.sendall(MUCH)
+
+
+def test_the_loop_turns_where_one_client_keeps_it_for_long():
+    seen = []
+    other = gevent.spawn(lambda: seen.append(1))
+    end = time.monotonic() + 1
+    while not seen:
+        assert time.monotonic() < end
+        take_turns("client")
+    other.join()
+
+
+def test_nobody_waits_for_a_turn_in_a_moment():
+    seen = []
+    other = gevent.spawn(lambda: seen.append(1))
+    take_turns("first")
+    take_turns("second")
+    take_turns("second")
+    assert not seen
+    other.join()
