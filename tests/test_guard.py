@@ -59,7 +59,7 @@ def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
     left = [5, 4, 3, 3]
     # The system asks for more only when there is much room; what it still holds tells that the client took some.
     monkeypatch.setattr(module, "_waiting", lambda sock: left[0] if len(left) == 1 else left.pop(0))
-    with pytest.raises(ConnectionResetError):
+    with gevent.Timeout(5), pytest.raises(ConnectionResetError):
         ours.sendall(MUCH)
     assert left == [3]
 

@@ -110,6 +110,40 @@ def test_what_a_client_has_sent_already_is_still_read(connections, accepted):
     assert is_shut(ours)
 
 
+def test_requests_without_a_pause_let_the_loop_turn(connections):
+    """A packet holds two hundred of them."""
+    turned = []
+    other = gevent.spawn(lambda: turned.append(1))
+    for _ in range(1_000_000):
+        connections.begin("client")
+        connections.end("client")
+        if turned:
+            break
+    assert turned
+    other.join()
+
+
+def test_who_is_silent_is_shut_when_its_time_is_up(connections, accepted, clock):
+    early, _ = accepted()
+    clock.now += 1
+    late, _ = accepted()
+    asks, _ = accepted()
+    connections.begin(asks)
+    clock.now += module.HEAD_SECONDS - 1
+    connections.shut_slow()
+    assert [is_shut(each) for each in (early, late, asks)] == [True, False, False]
+
+
+def test_who_was_silent_longest_is_shut_where_there_are_too_many(connections, accepted, clock):
+    ours = [accepted()[0] for _ in range(5)]
+    connections.kept = 3
+    connections.shut_slow()
+    assert not any(map(is_shut, ours))
+    clock.now += module.FIRST_REQUEST_SECONDS
+    connections.shut_slow()
+    assert [is_shut(each) for each in ours] == [True, True, False, False, False]
+
+
 def test_a_connection_with_a_request_in_work_is_left_alone(connections, accepted):
     ours, _ = accepted()
     connections.begin(ours)

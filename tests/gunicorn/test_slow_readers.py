@@ -92,6 +92,7 @@ def test_what_the_system_holds_for_a_client_is_thrown_away_with_it(server):
     assert "Traceback" not in server.output()
 
 
+@pytest.mark.parametrize("server", ["conf"], indirect=True)
 def test_a_client_that_takes_its_answers_slowly_has_them_whole(server):
     """Too slowly for the system to ask for more within the time, but some of it always."""
     sock = stuck(server, 4, room=65536)
@@ -102,7 +103,7 @@ def test_a_client_that_takes_its_answers_slowly_has_them_whole(server):
         buffer += data
         while (answer := take_answer(buffer)) is not None:
             answers.append(answer)
-        time.sleep(len(data) / 500_000)  # the pace of the client, not a wait for the server
+        time.sleep(len(data) / 250_000)  # the pace of the client, not a wait for the server
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body for answer in answers}) == 1
     sock.close()
