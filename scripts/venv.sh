@@ -1,5 +1,6 @@
-# Sourced by the other scripts: `venv_ready runtime` or `venv_ready dev` makes $venv hold what the lock file names.
-# A run that finds it so takes a few hundredths of a second.
+# Sourced by the other scripts: `venv_ready runtime` or `venv_ready dev` makes $venv hold what the lock file names, and
+# so does `venv_ready bench`, for which $venv is to be another one. A run that finds it so takes a few hundredths of a
+# second.
 #
 # $venv/stamp-runtime and $venv/stamp-dev say for which Python, path and lock file the environment was made. They are
 # written last, so that an interrupted run leaves none that fits; an environment without a fitting stamp is built anew,
@@ -12,7 +13,7 @@ venv=$root/.venv
 
 say() { printf '%s\n' "$*" >&2; }
 
-lock_of() { if [ "$1" = dev ]; then echo "$root/requirements-dev.lock"; else echo "$root/requirements.lock"; fi; }
+lock_of() { if [ "$1" = runtime ]; then echo "$root/requirements.lock"; else echo "$root/requirements-$1.lock"; fi; }
 
 # The stamp that a fitting environment has. Prints nothing where there is no Python that could run.
 # The Python asked is the one that will run, so that an upgrade of the system's Python below it is noticed. The path is
@@ -79,7 +80,7 @@ make_venv() {
 }
 
 install_lock() {
-    say "installing $(basename "$(lock_of "$1")") into .venv, once"
+    say "installing $(basename "$(lock_of "$1")") into $(basename "$venv"), once"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$(lock_of "$1")" >&2
 }
 
@@ -93,7 +94,7 @@ build() {
     fi
     install_lock "$1"
     stamp_for runtime >"$venv/stamp-runtime"
-    [ "$1" = runtime ] || stamp_for dev >"$venv/stamp-dev"
+    [ "$1" = runtime ] || stamp_for "$1" >"$venv/stamp-$1"
 }
 
 venv_ready() {

@@ -1,0 +1,1 @@
+"""Runs Bide and its peers by turns under the load generator, and tells what they took."""

@@ -1,0 +1,153 @@
+"""The servers that are measured: how each is started, and its processes."""
+
+import http.client
+import os
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PEERS = ROOT / "scripts/bench/peers"
+BUILD = ROOT / "build/bench"
+NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+START_SECONDS = 30
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    """`command` gets the port and a folder of its own; the environment says both to those who read it there."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...] = ()
+    module: str = ""
+    gunicorn: str = ""
+    nchan: bool = False
+
+    def command(self, port, folder):
+        if self.gunicorn:
+            return [*GUNICORN, self.gunicorn]
+        if self.nchan:
+            text = string.Template((PEERS / "nchan.conf").read_text())
+            conf = folder / "nginx.conf"
+            conf.write_text(text.safe_substitute(PORT=port, FOLDER=folder, MODULE=NCHAN_MODULE))
+            return ["/usr/sbin/nginx", "-c", str(conf), "-p", str(folder), "-e", "stderr"]
+        return [sys.executable, str(PEERS / self.module), str(port)]
+
+    def available(self):
+        return not self.nchan or NCHAN_MODULE.exists()
+
+    def versions(self):
+        if self.nchan:
+            told = subprocess.run(["/usr/sbin/nginx", "-v"], capture_output=True, text=True, check=True).stderr
+            package = ["dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan"]
+            nchan = subprocess.run(package, capture_output=True, text=True, check=False).stdout
+            return f"nchan {nchan or '(unknown)'}, {told.strip().rpartition(' ')[2]}"
+        return ", ".join(f"{package} {version(package)}" for package in self.packages)
+
+
+SERVERS = [
+    Server("bide", "Bide", ("flask", "gunicorn", "gevent"), gunicorn="wsgi:app"),
+    Server("naive", "naive Flask", ("flask", "gunicorn", "gevent"), gunicorn="scripts.bench.peers.naive_flask:app"),
+    Server("fastapi", "FastAPI", ("fastapi", "uvicorn", "uvloop", "httptools"), "fastapi_uvicorn.py"),
+    Server("tornado", "Tornado", ("tornado",), "tornado_server.py"),
+    Server("aiohttp", "aiohttp", ("aiohttp",), "aiohttp_server.py"),
+    Server("nchan", "Nchan", nchan=True),
+]
+
+
+def cores():
+    """One core for the server and another for the load."""
+    found = sorted(os.sched_getaffinity(0))
+    if len(found) < 2:
+        raise SystemExit("bench: two cores are needed, one for the server and one for the load")
+    return found[0], found[1]
+
+
+def environment(port, folder):
+    """The caller's, so that settings of theirs are met and refused, with the port and the data folder."""
+    return os.environ | {"PORT": str(port), "BIDE_DATA_DIR": str(folder / "data")}
+
+
+class Running:
+    """One server on a free port, to be used as a context manager."""
+
+    def __init__(self, server):
+        self.server = server
+        # On the checkout's disk, where the store of a server lies that is started there, and not in memory.
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{server.name}-", dir=BUILD)
+        self.folder = Path(self._folder.name)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    def __enter__(self):
+        core, _ = cores()
+        self._log = (self.folder / "log").open("w+")
+        self.process = subprocess.Popen(
+            self.server.command(self.port, self.folder),
+            cwd=ROOT,
+            env=environment(self.port, self.folder),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        try:
+            self._await_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._log.close()
+        self._folder.cleanup()
+
+    def _await_ready(self):
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", "/publish/is-it-there", b'{"message": "1"}', headers)
+                if 200 <= connection.getresponse().status < 300:
+                    return
+            except OSError:
+                pass
+            finally:
+                connection.close()
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self._log.seek(0)
+                raise SystemExit(f"bench: {self.server.title} does not start\n{self._log.read()[-2000:]}")
+            time.sleep(0.05)
+
+    def pids(self):
+        """The process and all that it started, and they in turn."""
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                except OSError:
+                    continue
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found

@@ -1,0 +1,229 @@
+/* Connections, and as much of HTTP as a subscriber and a publisher need.
+
+   Requests are small and go out in one write; answers must have a Content-Length, and nearly all come in one read. A
+   connection that the server closes is opened again, and a poll is sent again with its cursor, as a client would. */
+#define _GNU_SOURCE
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+struct dialect dialect = {.prefix = "bench", .timeout = 30, .size = 100};
+uint64_t reconnects;
+
+static int events_fd, timer_fd;
+static char arrived[1 << 18], request[1 << 17];
+
+void wire_start(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    events_fd = epoll_create1(EPOLL_CLOEXEC);
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (events_fd < 0 || timer_fd < 0 || epoll_ctl(events_fd, EPOLL_CTL_ADD, timer_fd, &event)) fail("no epoll");
+}
+
+void wire_open(struct connection *connection) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)dialect.port)};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+    int one = 1;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd < 0) fail("no socket: %s", strerror(errno));
+    /* It waits while the server's queue is full; so many can come at once, and no more. */
+    if (connect(connection->fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
+    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    connection->have = connection->need = 0;
+    if (epoll_ctl(events_fd, EPOLL_CTL_ADD, connection->fd, &event)) fail("epoll: %s", strerror(errno));
+}
+
+static void reopen(struct connection *connection) {
+    close(connection->fd);
+    if (++reconnects > 100000) fail("the server closes every connection");
+    wire_open(connection);
+}
+
+static void put(struct connection *connection, size_t length) {
+    const char *from = request;
+    connection->busy = true;
+    while (length) {
+        ssize_t sent = send(connection->fd, from, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent > 0) {
+            from += sent;
+            length -= (size_t)sent;
+        } else if (errno == EAGAIN) {
+            struct pollfd ready = {.fd = connection->fd, .events = POLLOUT};
+            if (poll(&ready, 1, 5000) <= 0) fail("the server does not read");
+        } else {
+            return; /* closed: the event that follows tells */
+        }
+    }
+}
+
+void wire_poll(struct connection *connection) {
+    int length;
+    if (dialect.nchan) {
+        char cursor[160] = "";
+        if (*connection->since)
+            snprintf(cursor, sizeof cursor, "If-Modified-Since: %s\r\nIf-None-Match: %s\r\n", connection->since,
+                     connection->cursor);
+        length = snprintf(request, sizeof request, "GET /subscribe/%s-%u HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n",
+                          dialect.prefix, connection->channel, cursor);
+    } else {
+        char limit[32] = "";
+        if (dialect.limit) snprintf(limit, sizeof limit, "&limit=%u", dialect.limit);
+        length = snprintf(request, sizeof request,
+                          "GET /subscribe/%s-%u?last_event_id=%s&timeout=%g%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+                          dialect.prefix, connection->channel, *connection->cursor ? connection->cursor : "0",
+                          dialect.timeout, limit);
+    }
+    connection->sent = now_ns();
+    put(connection, (size_t)length);
+}
+
+/* An event's message: whose it is and when it was due, filled up to the size asked. */
+void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp) {
+    static char message[1 << 16];
+    const char *head = dialect.nchan ? "" : "{\"message\":\"", *tail = dialect.nchan ? "" : "\"}";
+    int length = snprintf(message, sizeof message, "load.%u.%u.%llu.", connection->channel, number,
+                          (unsigned long long)stamp);
+    while ((uint32_t)length < dialect.size) message[length++] = 'x';
+    length = snprintf(request, sizeof request,
+                      "POST /publish/%s-%u HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\n"
+                      "Content-Length: %zu\r\n\r\n%s%.*s%s",
+                      dialect.prefix, connection->channel, dialect.nchan ? "text/plain" : "application/json",
+                      strlen(head) + (size_t)length + strlen(tail), head, length, message, tail);
+    connection->sent = now_ns();
+    put(connection, (size_t)length);
+}
+
+bool wire_event(struct answer *answer, uint32_t *channel, uint32_t *number, uint64_t *stamp) {
+    unsigned long long read_stamp;
+    const char *found = memmem(answer->body, answer->length, "load.", 5);
+    char text[64];
+    if (!found) return false;
+    /* A copy with an end, for sscanf; the body has none. */
+    size_t left = answer->length - (size_t)(found - answer->body), part = left < 63 ? left : 63;
+    memcpy(text, found, part);
+    text[part] = 0;
+    if (sscanf(text, "load.%u.%u.%llu.", channel, number, &read_stamp) != 3) fail("a message that is not ours: %s", text);
+    *stamp = read_stamp;
+    answer->body = found + 5;
+    answer->length = left - 5;
+    return true;
+}
+
+static bool named(const char *line, const char *end, const char *name, const char **value, size_t *length) {
+    size_t known = strlen(name);
+    if ((size_t)(end - line) <= known || line[known] != ':' || strncasecmp(line, name, known)) return false;
+    for (*value = line + known + 1; *value < end && **value == ' ';) (*value)++;
+    *length = (size_t)(end - *value);
+    return true;
+}
+
+static void copy(char *to, size_t room, const char *from, size_t length) {
+    if (length >= room) fail("a cursor of %zu bytes", length);
+    memcpy(to, from, length);
+    to[length] = 0;
+}
+
+/* Reads one answer; false where more of it must come, with connection->need set once that is known. */
+static bool take(struct connection *connection, const char *data, size_t size, struct answer *answer, bool *last) {
+    const char *end, *line, *value, *head_end = memmem(data, size, "\r\n\r\n", 4);
+    size_t length, body = 0;
+    bool told = false;
+    if (!head_end) return false;
+    if (size < 12 || strncmp(data, "HTTP/1.", 7)) fail("no HTTP: %.40s", data);
+    answer->status = atoi(data + 9);
+    told = answer->status == 304 || answer->status == 204;
+    /* The cursor is taken with the answer that brings it: one that is not whole yet must leave it as it is. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (line = memchr(data, '\n', size) + 1; line < head_end + 2; line = end + 2) {
+            end = memchr(line, '\r', (size_t)(head_end + 2 - line));
+            if (!pass) {
+                if (named(line, end, "content-length", &value, &length)) body = strtoul(value, NULL, 10), told = true;
+                else if (named(line, end, "connection", &value, &length)) *last = !strncasecmp(value, "close", 5);
+            } else if (connection->subscribes && answer->status == 200) {
+                if (named(line, end, dialect.nchan ? "etag" : "last-event-id", &value, &length))
+                    copy(connection->cursor, sizeof connection->cursor, value, length);
+                else if (dialect.nchan && named(line, end, "last-modified", &value, &length))
+                    copy(connection->since, sizeof connection->since, value, length);
+            }
+        }
+        if (!told) fail("an answer without Content-Length: %.60s", data);
+        connection->need = (size_t)(head_end + 4 - data) + body;
+        if (size < connection->need) return false;
+    }
+    if (size > connection->need) fail("more than was asked for");
+    answer->body = head_end + 4;
+    answer->length = body;
+    return true;
+}
+
+static void keep(struct connection *connection, const char *data, size_t size) {
+    size_t wanted = connection->need > size ? connection->need : size + 65536;
+    if (wanted > connection->room) {
+        connection->kept = realloc(connection->kept, wanted);
+        if (!connection->kept) fail("out of memory");
+        connection->room = wanted;
+    }
+    if (data != connection->kept) memcpy(connection->kept, data, size);
+    connection->have = size;
+}
+
+static void arrive(struct connection *connection, void (*answered)(struct connection *, const struct answer *)) {
+    struct answer answer;
+    bool last = false, begun = connection->have > 0;
+    char *data = begun ? connection->kept : arrived;
+    if (begun && connection->have == connection->room) keep(connection, data, connection->have);
+    size_t room = begun ? connection->room - connection->have : sizeof arrived;
+    ssize_t got = recv(connection->fd, data + connection->have, room, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) {
+        bool was_busy = connection->busy;
+        reopen(connection);
+        if (!was_busy) return;
+        if (connection->subscribes) wire_poll(connection);
+        else answered(connection, &(struct answer){.status = 0}); /* Whether it was published nobody knows. */
+        return;
+    }
+    size_t size = connection->have + (size_t)got;
+    if (!connection->busy) fail("an answer that nobody asked for: %.60s", data);
+    if (size < connection->need || !take(connection, data, size, &answer, &last)) {
+        keep(connection, data, size);
+        return;
+    }
+    connection->have = connection->need = 0;
+    connection->busy = false;
+    if (last) reopen(connection);
+    answered(connection, &answer);
+    if (begun && !connection->have) {
+        free(connection->kept);
+        connection->kept = NULL;
+        connection->room = 0;
+    }
+}
+
+void wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *)) {
+    static struct epoll_event events[512];
+    static uint64_t armed;
+    uint64_t now = now_ns();
+    int timeout = until > now ? -1 : 0;
+    if (timeout && until != armed) {
+        struct itimerspec due = {.it_value = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)}};
+        timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &due, NULL);
+        armed = until;
+    }
+    int count = epoll_wait(events_fd, events, sizeof events / sizeof *events, timeout);
+    for (int index = 0; index < count; index++) {
+        if (events[index].data.ptr) arrive(events[index].data.ptr, answered);
+        else if (read(timer_fd, &now, sizeof now) < 0 && errno != EAGAIN) fail("no timer");
+    }
+}

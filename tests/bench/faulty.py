@@ -1,0 +1,122 @@
+"""A little long-poll server that loses, doubles and reorders what it is told to, and counts what it did.
+
+Every subscriber of a channel is given the channel's stream, one event for each poll or a page; the cursor is a place in
+the stream. Faults are made when an event is published, so that all the channel's subscribers meet the same.
+"""
+
+import asyncio
+import re
+import threading
+from collections import defaultdict
+from urllib.parse import parse_qs, urlsplit
+
+MESSAGE = re.compile(rb"load\.(\d+)\.(\d+)\.")
+
+
+class Faulty:
+    """Serves in a thread while it is used as a context manager. Faults name the events by their numbers."""
+
+    def __init__(self, *, lose=(), double=(), delay=(), misplace=(), nchan=False, closing=False, slow=False):
+        self.lose, self.double, self.delay, self.misplace = set(lose), set(double), set(delay), set(misplace)
+        #: slow: one subscriber of each channel is answered 20 ms later than the others.
+        self.nchan, self.closing, self.slow = nchan, closing, slow
+        self.lost = self.doubled = self.disordered = self.foreign = 0
+        self.published = 0
+        #: Publishes that came before every subscriber had been given what was published before.
+        self.early = 0
+        self._streams = defaultdict(list)
+        self._news = defaultdict(asyncio.Event)
+        self._delayed = {}
+        self._given = defaultdict(lambda: defaultdict(int))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _end(self):
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def counts(self, subscribers=1):
+        """What the load generator has to find with so many subscribers on every channel."""
+        lost = self.lost + len(self._delayed)  # what was to come after the next event, and there was no next
+        found = {"lost": lost, "doubled": self.doubled, "disordered": self.disordered, "foreign": self.foreign}
+        return {name: count * subscribers for name, count in found.items()}
+
+    async def _serve(self, reader, writer):
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                method, target, _ = head.split(" ", 2)
+                headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+                channel = urlsplit(target).path.rpartition("/")[2]
+                if method == "POST":
+                    self._publish(channel, await reader.readexactly(int(headers["content-length"])))
+                    answer = ["200 OK"], b"{}"
+                else:
+                    answer = await self._poll(channel, target, headers, writer)
+                lines, body = answer
+                if self.closing:
+                    lines.append("Connection: close")
+                lines = [*lines, f"Content-Length: {len(body)}", "", ""]
+                writer.write("\r\n".join(["HTTP/1.1 " + lines[0], *lines[1:]]).encode() + body)
+                if self.closing:
+                    break
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # The client has gone, or the test.
+        finally:
+            writer.close()
+
+    async def _poll(self, channel, target, headers, writer):
+        query = parse_qs(urlsplit(target).query)
+        place = int(headers.get("if-none-match", 0) if self.nchan else query["last_event_id"][0])
+        stream = self._streams[channel]
+        while place >= len(stream):
+            self._news[channel].clear()
+            await self._news[channel].wait()
+        page = stream[place : place + int(query.get("limit", ["1"])[0])]
+        place += len(page)
+        given = self._given[channel]
+        if self.slow and next(iter(given), None) in (None, writer):
+            given.setdefault(writer, 0)
+            await asyncio.sleep(0.02)
+        given[writer] = place
+        cursor = [f"ETag: {place}", "Last-Modified: then"] if self.nchan else [f"Last-Event-ID: {place}"]
+        return ["200 OK", *cursor], b"\n".join(page)
+
+    def _publish(self, channel, body):
+        self.published += 1
+        stream = self._streams[channel]
+        self.early += any(place < len(stream) for place in self._given[channel].values())
+        number = int(MESSAGE.search(body)[2])
+        if number in self.lose:
+            self.lost += 1
+        elif number in self.delay:
+            self._delayed[channel] = body
+        elif number in self.misplace:
+            self.foreign += 1
+            self.lost += 1
+            stream.append(MESSAGE.sub(rb"load.4000000.\2.", body))
+        else:
+            stream.append(body)
+            if number in self.double:
+                self.doubled += 1
+                stream.append(body)
+            if channel in self._delayed:
+                self.disordered += 1
+                stream.append(self._delayed.pop(channel))
+        self._news[channel].set()

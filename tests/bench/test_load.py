@@ -1,0 +1,146 @@
+"""The load generator counts exactly what a server did that loses, doubles and reorders on purpose."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.faulty import Faulty
+
+SOURCE = Path(__file__).resolve().parents[2] / "scripts/bench"
+FAULTS = {"lose": range(7, 10_000, 13), "double": range(5, 10_000, 11), "delay": range(9, 10_000, 17), "misplace": {4}}
+NONE = {"lost": 0, "doubled": 0, "disordered": 0, "foreign": 0}
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    """The program, built as scripts/bench/run builds it."""
+    program = tmp_path_factory.mktemp("load") / "load"
+    assert shutil.which("gcc"), "scripts/test installs gcc on Debian; elsewhere do it yourself"
+    subprocess.run([SOURCE / "build", program], check=True)
+    return program
+
+
+def run(load, mode, server, *, pids=None, code=0, **options):
+    options = {
+        "port": server.port,
+        "pids": pids or os.getpid(),
+        "patience": 0.3,
+        "seconds": 0.3,
+        "warmup": 0.1,
+    } | options
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words += ["--nchan"] if server.nchan else []
+    result = subprocess.run([load, mode, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == code, result.stderr
+    return json.loads(result.stdout) if code == 0 else result
+
+
+def counts(report):
+    assert report["errors"] == 0
+    return {name: report[name] for name in NONE}
+
+
+@pytest.mark.parametrize("nchan", [False, True], ids=["bide's dialect", "nchan's dialect"])
+@pytest.mark.parametrize("mode", ["fanout", "paced"])
+def test_it_finds_nothing_where_all_is_right(load, mode, nchan):
+    with Faulty(nchan=nchan) as server:
+        report = run(load, mode, server, channels=3, subscribers=12, rate=200)
+        assert counts(report) == NONE
+        assert report["publishes_total"] == server.published > 10
+        assert report["deliveries_total"] == server.published * 4
+        assert report["stalls"] == 0
+        assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"] <= report["latency_ms"]["max"]
+
+
+@pytest.mark.parametrize("nchan", [False, True], ids=["bide's dialect", "nchan's dialect"])
+def test_it_counts_what_was_lost_doubled_disordered_and_misplaced(load, nchan):
+    with Faulty(**FAULTS, nchan=nchan) as server:
+        report = run(load, "paced", server, channels=3, subscribers=12, rate=300)
+        expected = server.counts(subscribers=4)
+        assert all(expected.values()), expected
+        assert counts(report) == expected
+
+
+@pytest.mark.parametrize("limit", [0, 7])
+def test_readers_of_a_backlog_count_as_exactly(load, limit):
+    with Faulty(**FAULTS) as server:
+        report = run(load, "catchup", server, channels=2, subscribers=6, backlog=60, limit=limit)
+        expected = server.counts(subscribers=3)
+        assert all(expected.values()), expected
+        assert counts(report) == expected
+        assert report["passes"] == 0
+
+
+def test_readers_begin_anew_when_they_have_all(load):
+    with Faulty() as server:
+        report = run(load, "catchup", server, channels=2, subscribers=6, backlog=60, limit=7)
+        assert counts(report) == NONE
+        assert report["passes"] >= 6
+        assert report["deliveries_total"] == report["passes"] * 60
+
+
+def test_a_closed_loop_publishes_when_everybody_has_the_last_event(load):
+    with Faulty(slow=True) as server:
+        report = run(load, "fanout", server, subscribers=20)
+        assert report["publishes_total"] > 2
+        assert server.early == 0
+    with Faulty(slow=True) as server:
+        run(load, "paced", server, subscribers=20, rate=300)
+        assert server.early > 0  # so the server can tell
+
+
+def test_a_closed_loop_goes_on_without_what_does_not_come(load):
+    with Faulty(lose={3}) as server:
+        report = run(load, "fanout", server, subscribers=5, patience=0.2)
+        assert counts(report) == NONE | {"lost": 5}
+        assert report["stalls"] == 1
+        assert server.published > 3
+
+
+def test_parked_polls_are_shown_to_wait(load):
+    with Faulty() as server:
+        assert counts(run(load, "park", server, channels=10, subscribers=50)) == NONE
+    with Faulty(lose={1}) as server:
+        assert counts(run(load, "park", server, channels=10, subscribers=50)) == NONE | {"lost": 50}
+
+
+def test_a_connection_that_is_closed_costs_no_event(load):
+    with Faulty(closing=True) as server:
+        report = run(load, "fanout", server, channels=2, subscribers=6)
+        assert counts(report) == NONE
+        assert report["reconnects"] >= report["deliveries_total"] > 0
+
+
+def test_publishers_count_what_was_acknowledged(load):
+    with Faulty() as server:
+        report = run(load, "publish", server, channels=5)
+        assert report["publishes_total"] == server.published
+        assert 0 < report["publishes"] <= server.published
+
+
+def test_it_does_not_report_where_it_was_itself_the_bound(load):
+    with Faulty() as server:
+        result = run(load, "fanout", server, subscribers=10, own_cpu=0, code=3)
+        assert result.stdout == ""
+        assert "no report" in result.stderr
+
+
+def test_memory_and_cpu_are_those_of_the_processes_named(load):
+    program = "import time; kept = b'x' * 50_000_000; print(flush=True); time.sleep(60)"
+    with (
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as idle,
+        Faulty() as server,
+    ):
+        try:
+            idle.stdout.readline()
+            of_idle = run(load, "fanout", server, subscribers=10, pids=idle.pid)
+            of_both = run(load, "fanout", server, subscribers=10, pids=f"{idle.pid},{os.getpid()}")
+        finally:
+            idle.kill()
+    assert of_idle["server_cpu_seconds"] < 0.01 < of_both["server_cpu_seconds"]
+    assert 50_000_000 / 1024 < of_idle["server_memory_kib"] < of_both["server_memory_kib"]
