@@ -136,11 +136,12 @@ def pins(name: str) -> dict[str, str]:
 def test_the_locks_fit_setup_cfg_and_each_other() -> None:
     """`scripts/lock` was run after the last change of a requirement."""
     config = setup_cfg()
-    runtime, dev = pins("requirements.lock"), pins("requirements-dev.lock")
-    assert runtime.items() <= dev.items()
+    runtime = pins("requirements.lock")
+    locks = {kind: pins(f"requirements-{kind}.lock") for kind in ("dev", "bench")}
+    assert all(runtime.items() <= pinned.items() for pinned in locks.values())
     lines = {
         "runtime": (runtime, config["options"]["install_requires"]),
-        "dev": (dev, config["options.extras_require"]["dev"]),
+        **{kind: (pinned, config["options.extras_require"][kind]) for kind, pinned in locks.items()},
     }
     for kind, (pinned, text) in lines.items():
         for line in filter(None, text.splitlines()):

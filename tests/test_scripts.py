@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PYTHON = shlex.quote(sys.executable)
-SCRIPTS = sorted(path for path in [*ROOT.glob("scripts/*"), ROOT / ".ci/run"] if path.is_file())
+OF_BENCH = [ROOT / "scripts/bench/run", ROOT / "scripts/bench/build"]
+SCRIPTS = sorted(path for path in [*ROOT.glob("scripts/*"), *OF_BENCH, ROOT / ".ci/run"] if path.is_file())
 
 #: Stand-ins for the two steps that take long. The fake environment has the interpreter that runs the tests.
 FAKE_STEPS = f"""
@@ -334,7 +335,7 @@ def test_conformance_takes_a_url(tools: Path) -> None:
 def test_the_server_starts_in_a_long_path_with_a_space(tmp_path: Path) -> None:
     root = tmp_path / "a folder with a space"
     root /= "x" * max(10, 160 - len(str(root)))
-    ignored = (".git", ".venv", "data", "tests", "docs", "__pycache__", ".*_cache", ".hypothesis")
+    ignored = (".git", ".venv*", "build", "data", "tests", "docs", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*ignored))
     env = environment(BIDE_DATA_DIR=str(tmp_path / "data"))
 
@@ -347,3 +348,12 @@ def test_the_server_starts_in_a_long_path_with_a_space(tmp_path: Path) -> None:
     began = time.monotonic()
     subprocess.run(["bash", "-c", program], cwd=root, env=env, check=True)
     assert time.monotonic() - began < 1  # Measured: 0.03 s. All that the script adds to gunicorn's own start.
+
+
+def test_the_benchmark_has_an_environment_of_its_own(checkout: Path) -> None:
+    (checkout / "requirements-bench.lock").write_text("# bench\n")
+    did(checkout, "runtime")
+    steps = "venv=$root/.venv-bench"
+    assert ready(checkout, "bench", steps=steps).stdout.splitlines() == ["made", "installed bench"]
+    assert ready(checkout, "bench", steps=steps).stdout == ""
+    assert did(checkout, "runtime") == []

@@ -67,56 +67,82 @@ static void put(struct connection *connection, size_t length) {
     }
 }
 
+/* Text and numbers to the request; printf would be a tenth of the load's CPU time. */
+static char *text(char *to, const char *from) {
+    size_t length = strlen(from);
+    memcpy(to, from, length);
+    return to + length;
+}
+
+static char *decimal(char *to, uint64_t number) {
+    char digits[20];
+    int count = 0;
+    do digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count) *to++ = digits[--count];
+    return to;
+}
+
+static char *path(char *to, const char *method, uint32_t channel) {
+    to = text(text(text(to, method), dialect.prefix), "-");
+    return decimal(to, channel);
+}
+
 void wire_poll(struct connection *connection) {
-    int length;
-    if (dialect.nchan) {
-        char cursor[160] = "";
-        if (*connection->since)
-            snprintf(cursor, sizeof cursor, "If-Modified-Since: %s\r\nIf-None-Match: %s\r\n", connection->since,
-                     connection->cursor);
-        length = snprintf(request, sizeof request, "GET /subscribe/%s-%u HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n",
-                          dialect.prefix, connection->channel, cursor);
-    } else {
-        char limit[32] = "";
-        if (dialect.limit) snprintf(limit, sizeof limit, "&limit=%u", dialect.limit);
-        length = snprintf(request, sizeof request,
-                          "GET /subscribe/%s-%u?last_event_id=%s&timeout=%g%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-                          dialect.prefix, connection->channel, *connection->cursor ? connection->cursor : "0",
-                          dialect.timeout, limit);
+    static char rest[64];
+    if (!*rest) {
+        int length = snprintf(rest, sizeof rest, "&timeout=%g", dialect.timeout);
+        if (dialect.limit) snprintf(rest + length, sizeof rest - (size_t)length, "&limit=%u", dialect.limit);
     }
+    char *to = path(request, "GET /subscribe/", connection->channel);
+    if (!dialect.nchan) {
+        to = text(to, "?last_event_id=");
+        to = text(text(to, *connection->cursor ? connection->cursor : "0"), rest);
+    }
+    to = text(to, " HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+    if (*connection->since) {
+        to = text(text(to, "If-Modified-Since: "), connection->since);
+        to = text(text(text(to, "\r\nIf-None-Match: "), connection->cursor), "\r\n");
+    }
+    to = text(to, "\r\n");
     connection->sent = now_ns();
-    put(connection, (size_t)length);
+    put(connection, (size_t)(to - request));
 }
 
 /* An event's message: whose it is and when it was due, filled up to the size asked. */
 void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp) {
-    static char message[1 << 16];
-    const char *head = dialect.nchan ? "" : "{\"message\":\"", *tail = dialect.nchan ? "" : "\"}";
-    int length = snprintf(message, sizeof message, "load.%u.%u.%llu.", connection->channel, number,
-                          (unsigned long long)stamp);
-    while ((uint32_t)length < dialect.size) message[length++] = 'x';
-    length = snprintf(request, sizeof request,
-                      "POST /publish/%s-%u HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\n"
-                      "Content-Length: %zu\r\n\r\n%s%.*s%s",
-                      dialect.prefix, connection->channel, dialect.nchan ? "text/plain" : "application/json",
-                      strlen(head) + (size_t)length + strlen(tail), head, length, message, tail);
+    char message[128], *end = text(message, "load.");
+    end = decimal(text(decimal(text(decimal(end, connection->channel), "."), number), "."), stamp);
+    *end++ = '.';
+    size_t length = (size_t)(end - message), filled = length < dialect.size ? dialect.size - length : 0;
+    char *to = text(path(request, "POST /publish/", connection->channel), " HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+    to = text(to, dialect.nchan ? "Content-Type: text/plain\r\n" : "Content-Type: application/json\r\n");
+    to = decimal(text(to, "Content-Length: "), length + filled + (dialect.nchan ? 0 : strlen("{\"message\":\"\"}")));
+    to = text(text(to, "\r\n\r\n"), dialect.nchan ? "" : "{\"message\":\"");
+    memcpy(to, message, length);
+    memset(to + length, 'x', filled);
+    to = text(to + length + filled, dialect.nchan ? "" : "\"}");
     connection->sent = now_ns();
-    put(connection, (size_t)length);
+    put(connection, (size_t)(to - request));
+}
+
+/* A number that a dot ends; the body has no end of its own. */
+static const char *read_number(const char *from, const char *end, uint64_t *number) {
+    for (*number = 0; from < end && *from >= '0' && *from <= '9'; from++) *number = *number * 10 + (uint64_t)(*from - '0');
+    if (from == end || *from != '.') fail("a message that is not ours");
+    return from + 1;
 }
 
 bool wire_event(struct answer *answer, uint32_t *channel, uint32_t *number, uint64_t *stamp) {
-    unsigned long long read_stamp;
-    const char *found = memmem(answer->body, answer->length, "load.", 5);
-    char text[64];
+    const char *end = answer->body + answer->length, *found = memmem(answer->body, answer->length, "load.", 5);
+    uint64_t of_channel, of_event;
     if (!found) return false;
-    /* A copy with an end, for sscanf; the body has none. */
-    size_t left = answer->length - (size_t)(found - answer->body), part = left < 63 ? left : 63;
-    memcpy(text, found, part);
-    text[part] = 0;
-    if (sscanf(text, "load.%u.%u.%llu.", channel, number, &read_stamp) != 3) fail("a message that is not ours: %s", text);
-    *stamp = read_stamp;
-    answer->body = found + 5;
-    answer->length = left - 5;
+    found = read_number(found + 5, end, &of_channel);
+    found = read_number(read_number(found, end, &of_event), end, stamp);
+    *channel = (uint32_t)of_channel;
+    *number = (uint32_t)of_event;
+    answer->body = found;
+    answer->length = (size_t)(end - found);
     return true;
 }
 

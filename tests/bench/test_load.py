@@ -26,14 +26,8 @@ def load(tmp_path_factory):
 
 
 def run(load, mode, server, *, pids=None, code=0, **options):
-    options = {
-        "port": server.port,
-        "pids": pids or os.getpid(),
-        "patience": 0.3,
-        "seconds": 0.3,
-        "warmup": 0.1,
-    } | options
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    ours = {"port": server.port, "pids": pids or os.getpid(), "patience": 0.3, "seconds": 0.3, "warmup": 0.1}
+    words = [word for name, value in (ours | options).items() for word in (f"--{name.replace('_', '-')}", str(value))]
     words += ["--nchan"] if server.nchan else []
     result = subprocess.run([load, mode, *words], capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == code, result.stderr

@@ -32,6 +32,7 @@ ROWS = [
     Row("fanout-100", "fanout", {"subscribers": 100}, fresh=True, scaling=True),
     Row("fanout-5000", "fanout", {"subscribers": 5000}, scaling=True),
     Row("pairs-100", "fanout", {"channels": 100, "subscribers": 100}, scaling=True),
+    Row("publish-100", "publish", {"channels": 100, "publishers": 8}, scaling=True),
     Row("pairs-5000", "fanout", {"channels": 5000, "subscribers": 5000}, fresh=True, scaling=True),
     # One less than Bide keeps: the server was asked once whether it is there.
     Row("publish-10000", "publish", {"channels": 9999, "publishers": 8}, fresh=True, scaling=True),

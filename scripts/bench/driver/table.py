@@ -23,6 +23,7 @@ GROWTH = [
     ("a delivery, 100 → 5,000 subscribers on a channel", "fanout-100", "fanout-5000"),
     ("a publish and its delivery, 100 → 5,000 channels of one subscriber", "pairs-100", "pairs-5000"),
     ("a publish, 1 → 9,999 channels", "publish", "publish-10000"),
+    ("a publish, 100 → 9,999 channels", "publish-100", "publish-10000"),
 ]
 
 
@@ -35,7 +36,7 @@ def middle(runs, value):
 
 def told(number):
     if number is None:
-        return "–"
+        return "-"
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
@@ -60,7 +61,7 @@ def of_growth(servers, results):
         cells = []
         for server in servers:
             low, high = (middle(results[server.name].get(row, []), cost) for row in (small, large))
-            growth = f", × {high / low:.2f}" if low and high else ""
+            growth = f": {high / low:.2f} times" if low and high else ""
             cells.append(f"{told(low)} → {told(high)}{growth}")
         lines.append(line([title, *cells]))
     return "\n".join(lines)

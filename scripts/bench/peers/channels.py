@@ -1,4 +1,4 @@
-"""What the servers on asyncio share: the same list of events as in naive_flask.py, and an asyncio.Event for each poll."""
+"""What the servers on asyncio share: a list of events per channel, as in naive_flask.py, and an Event for each poll."""
 
 import asyncio
 import time

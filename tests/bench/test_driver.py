@@ -1,0 +1,138 @@
+"""The driver of scripts/bench: what it refuses, what it starts, and how it tells what came out."""
+
+import http.client
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from scripts.bench.driver import rows, servers, settings, table
+from scripts.bench.driver.__main__ import groups_of, say_what_went_wrong
+from scripts.bench.driver.progress import Progress
+from tests.support.servers import environment
+
+BY_NAME = {server.name: server for server in servers.SERVERS}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A place for what is built, and an environment with no settings in it."""
+    plain = environment()
+    for name in os.environ.keys() - plain.keys():
+        monkeypatch.delenv(name)
+    for module in (servers, settings):
+        monkeypatch.setattr(module, "BUILD", tmp_path)
+    return tmp_path
+
+
+def test_the_shipped_settings_are_told(here):
+    told = settings.shipped_settings()
+    assert told["settings"]["max_channels"] == "10000"
+    assert told["gunicorn"]["worker_class"] == "gevent"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("BIDE_STORE", "memory://", "store=memory://"),
+        ("BIDE_MAX_CHANNELS", "20000", "max_channels=20000"),
+        ("WEB_CONCURRENCY", "2", "workers=2"),
+        ("GUNICORN_CMD_ARGS", "--keep-alive 3", "gunicorn's keepalive=3"),
+        ("BIDE_MAX_CHANELS", "20000", "did you mean BIDE_MAX_CHANNELS?"),
+    ],
+)
+def test_settings_that_are_not_the_shipped_ones_are_refused(here, monkeypatch, variable, value, named):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match="bench: ") as refused:
+        settings.shipped_settings()
+    assert named in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["bide", "naive"])
+def test_a_server_holds_a_poll_until_there_is_an_event_and_reads_on_from_a_cursor(here, name):
+    with servers.Running(BY_NAME[name]) as running:
+        assert len(running.pids()) == 2  # gunicorn's master and its worker
+        assert all(os.sched_getaffinity(pid) == {servers.cores()[0]} for pid in running.pids())
+
+        def ask(method, path, body=None):
+            connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            read = answer.headers["Last-Event-ID"], json.loads(answer.read())
+            connection.close()
+            return read
+
+        assert ask("GET", "/subscribe/a?timeout=0")[1]["status"] == "timeout"
+        waited = []
+        poll = threading.Thread(target=lambda: waited.append(ask("GET", "/subscribe/a?timeout=20")))
+        poll.start()
+        for number in range(3):
+            ask("POST", "/publish/a", json.dumps({"message": f"m{number}"}))
+        poll.join()
+        ((cursor, event),) = waited
+        assert event["message"] == "m0"
+        last, page = ask("GET", f"/subscribe/a?last_event_id={cursor}&limit=10")
+        assert [event["message"] for event in page["events"]] == ["m1", "m2"]
+        assert ask("GET", f"/subscribe/a?last_event_id={last}&timeout=0")[0] == last
+    assert not list(here.iterdir())
+
+
+def test_a_server_that_does_not_start_says_why(here, monkeypatch):
+    monkeypatch.setenv("BIDE_STORE", "nowhere://")
+    with pytest.raises(SystemExit, match="Bide does not start"), servers.Running(BY_NAME["bide"]):
+        pass
+
+
+def test_what_has_a_server_of_its_own_comes_first_on_it():
+    for server in servers.SERVERS:
+        groups = groups_of(server)
+        assert sum(map(len, groups)) == len(
+            [row for row in rows.ROWS if server.name in ("bide", "nchan") or not row.scaling]
+        )
+        assert all(row.fresh is (place == 0) for group in groups for place, row in enumerate(group))
+
+
+def report(mode="fanout", **changes):
+    plain = {"mode": mode, "deliveries": 100, "publishes": 10, "server_cpu_seconds": 0.001}
+    return plain | dict.fromkeys(rows.WRONGS, 0) | changes
+
+
+def test_a_row_is_the_median_of_those_runs_that_were_not_refused():
+    runs = [report(server_cpu_seconds=cpu) for cpu in (0.001, 0.009, 0.002)] + [{"refused": "its own CPU"}]
+    assert table.middle(runs, rows.cost) == pytest.approx(20)
+    assert table.middle([{"refused": "its own CPU"}], rows.cost) is None
+    assert rows.cost(report(mode="publish")) == pytest.approx(100)
+    results = {"bide": {"fanout-100": runs, "fanout-5000": [report(server_cpu_seconds=0.003)]}}
+    assert "| 20 → 30: 1.50 times |" in table.of_growth([BY_NAME["bide"]], results)
+
+
+def test_a_server_that_loses_events_fails_the_run_and_one_too_fast_for_the_load_does_not(capsys):
+    bide = [BY_NAME["bide"]]
+    assert say_what_went_wrong(bide, {"bide": {"fanout": [report(), {"refused": "its own CPU"}]}}) == 0
+    assert say_what_went_wrong(bide, {"bide": {"fanout": [report(lost=3)]}}) == 1
+    assert say_what_went_wrong(bide, {"bide": {"fanout": [{"refused": "closed", "failed": True}]}}) == 1
+    assert "Bide, fanout: {'lost': 3}" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_bar_and_a_file_gets_lines():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, wanted in ((io.StringIO(), "1/2 a\n2/2 b\n"), (Terminal(), "\r\x1b[K[" + "#" * 15)):
+        progress = Progress(2, stream)
+        progress.step("a")
+        progress.step("b")
+        progress.end()
+        assert wanted in stream.getvalue()
+
+
+def test_the_command_says_what_it_takes():
+    command = [sys.executable, "-m", "scripts.bench.driver", "--only", "nobody"]
+    result = subprocess.run(command, cwd=servers.ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "there is no nobody" in result.stderr
