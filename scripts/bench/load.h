@@ -39,6 +39,7 @@ uint64_t own_cpu_ns(void);
 void watch_pids(const char *list);
 uint64_t server_cpu_ns(void);
 uint64_t server_memory_kib(void);
+bool server_runs(void);
 
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *zeroed(size_t count, size_t size);

@@ -69,7 +69,8 @@ double histogram_ms(const struct histogram *histogram, double part) {
         if (before > wanted) {
             unsigned shift = index < 128 ? 0 : index / 64 - 1;
             uint64_t low = shift ? (uint64_t)(index - shift * 64) << shift : index;
-            return ((double)low + (double)(1ull << shift) / 2) / 1e6;
+            double middle = (double)low + (double)(1ull << shift) / 2;
+            return (middle < (double)histogram->most ? middle : (double)histogram->most) / 1e6;
         }
     }
     return (double)histogram->most / 1e6;
@@ -113,6 +114,19 @@ uint64_t server_cpu_ns(void) {
         sum += (uint64_t)ran.tv_sec * 1000000000u + (uint64_t)ran.tv_nsec;
     }
     return sum;
+}
+
+/* Whether one of the processes runs or would, if others left it the processor. */
+bool server_runs(void) {
+    for (unsigned index = 0; index < pid_count; index++) {
+        char path[64], state = 0;
+        snprintf(path, sizeof path, "/proc/%ld/stat", pids[index]);
+        FILE *file = fopen(path, "r");
+        if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1) fail("the server's process %ld has gone", pids[index]);
+        fclose(file);
+        if (state == 'R') return true;
+    }
+    return false;
 }
 
 /* The proportional set size: what processes share is counted once. */

@@ -16,10 +16,12 @@ MESSAGE = re.compile(rb"load\.(\d+)\.(\d+)\.")
 class Faulty:
     """Serves in a thread while it is used as a context manager. Faults name the events by their numbers."""
 
-    def __init__(self, *, lose=(), double=(), delay=(), misplace=(), nchan=False, closing=False, slow=False):
+    def __init__(self, *, lose=(), double=(), delay=(), misplace=(), nchan=False, closing=False, slow=False, hangup=0):
         self.lose, self.double, self.delay, self.misplace = set(lose), set(double), set(delay), set(misplace)
         #: slow: one subscriber of each channel is answered 20 ms later than the others.
         self.nchan, self.closing, self.slow = nchan, closing, slow
+        #: One poll in so many is hung up on without an answer.
+        self.hangup, self.polls, self.hung_up = hangup, 0, 0
         self.lost = self.doubled = self.disordered = self.foreign = 0
         self.published = 0
         #: Publishes that came before every subscriber had been given what was published before.
@@ -67,6 +69,8 @@ class Faulty:
                 if method == "POST":
                     self._publish(channel, await reader.readexactly(int(headers["content-length"])))
                     answer = ["200 OK"], b"{}"
+                elif self._is_hung_up_on():
+                    break
                 else:
                     answer = await self._poll(channel, target, headers, writer)
                 lines, body = answer
@@ -80,6 +84,12 @@ class Faulty:
             pass  # The client has gone, or the test.
         finally:
             writer.close()
+
+    def _is_hung_up_on(self):
+        self.polls += 1
+        hung_up = bool(self.hangup) and self.polls % self.hangup == 0
+        self.hung_up += hung_up
+        return hung_up
 
     async def _poll(self, channel, target, headers, writer):
         query = parse_qs(urlsplit(target).query)

@@ -108,6 +108,10 @@ def test_a_connection_that_is_closed_costs_no_event(load):
         report = run(load, "fanout", server, channels=2, subscribers=6)
         assert counts(report) == NONE
         assert report["reconnects"] >= report["deliveries_total"] > 0
+    with Faulty(hangup=7) as server:
+        report = run(load, "fanout", server, channels=2, subscribers=6)
+        assert counts(report) == NONE
+        assert report["reconnects"] == server.hung_up > 0
 
 
 def test_publishers_count_what_was_acknowledged(load):

@@ -11,6 +11,9 @@ from .servers import BUILD, cores
 WRONGS = ("lost", "doubled", "disordered", "foreign", "errors", "stalls")
 
 
+LONGEST_SECONDS = 300
+
+
 @dataclass(frozen=True)
 class Row:
     """`fresh` rows have a server of their own: memory that an earlier row has left, or its channels, would change them.
@@ -48,13 +51,17 @@ def measure(running, row, seconds):
     words = [f"--{name}={value}" for name, value in options.items()]
     words += ["--port", str(running.port), "--pids", ",".join(map(str, running.pids()))]
     words += ["--nchan"] if running.server.nchan else []
-    result = subprocess.run(
-        [BUILD / "load", row.mode, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-    )
+    try:
+        result = subprocess.run(
+            [BUILD / "load", row.mode, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_SECONDS,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+    except subprocess.TimeoutExpired:
+        return {"refused": f"no end after {LONGEST_SECONDS} s", "failed": True}
     if result.returncode == 3:
         return {"refused": result.stderr.strip()}
     if result.returncode:
