@@ -13,7 +13,6 @@
 #define _GNU_SOURCE
 #include "load.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,16 +38,6 @@ struct publisher {
     uint64_t next; /* of the schedule's events, the first that it has not looked at */
 };
 
-struct snapshot {
-    uint64_t time, own, server, deliveries, acknowledged;
-};
-
-static enum { PARK, FANOUT, PACED, PUBLISH, CATCHUP } mode;
-static const char *const modes[] = {"park", "fanout", "paced", "publish", "catchup"};
-
-static uint32_t channel_count = 1, subscriber_count, publisher_count = 8, backlog = 1000;
-static double seconds = 5, warmup = 1, rate = 1000, patience = 10, most_own_cpu = 85;
-
 static struct channel *channels;
 static struct subscriber *subscribers;
 static struct publisher *publishers;
@@ -60,27 +49,24 @@ static struct {
     uint64_t total, begin, interval;
 } schedule;
 
-static struct totals totals;
-static struct histogram delivery, publication;
-static uint64_t acknowledged, errors, timeouts, stalls, passes, last_progress, publish_turn;
+static uint64_t last_progress, publish_turn;
 static bool measuring, edge, reading_again;
-static struct snapshot from, to;
 
 static uint64_t ns(double of_seconds) { return (uint64_t)(of_seconds * 1e9); }
 
 static struct snapshot look(void) {
-    return (struct snapshot){now_ns(), own_cpu_ns(), server_cpu_ns(), totals.deliveries, acknowledged};
+    return (struct snapshot){now_ns(), own_cpu_ns(), server_cpu_ns(), figures.totals.deliveries, figures.acknowledged};
 }
 
 static void go_wrong(int status) {
-    if (++errors > 1000) fail("too many errors, the last with status %d", status);
+    if (++figures.errors > 1000) fail("too many errors, the last with status %d", status);
 }
 
 static void round_ends(struct channel *channel) {
     uint32_t number = (uint32_t)(channel - channels);
     if (channel->lacking || !channel->acknowledged || channel->queued) return;
     channel->queued = true;
-    ready[(ready_first + ready_count++) % channel_count] = number;
+    ready[(ready_first + ready_count++) % settings.channels] = number;
     edge = true;
 }
 
@@ -102,23 +88,23 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
     if (answer.status == 200) {
         for (; wire_event(&answer, &of_channel, &number, &stamp); came++) {
             if (of_channel != connection->channel) {
-                totals.foreign++;
+                figures.totals.foreign++;
                 continue;
             }
-            tally_event(&subscriber->tally, number, &totals);
-            if (measuring && mode != CATCHUP) histogram_add(&delivery, now - stamp);
+            tally_event(&subscriber->tally, number, &figures.totals);
+            if (measuring && settings.mode != CATCHUP) histogram_add(&figures.delivery, now - stamp);
             newest = newest || (number == channel->published && subscriber->round != number);
         }
         if (came) last_progress = now;
-        else timeouts++;
+        else figures.timeouts++;
     } else if (dialect.nchan && (answer.status == 304 || answer.status == 408)) {
-        timeouts++;
+        figures.timeouts++;
     } else {
         go_wrong(answer.status);
     }
-    if (mode == CATCHUP && subscriber->tally.distinct == backlog) {
-        passes++;
-        histogram_add(&delivery, now - subscriber->begun);
+    if (settings.mode == CATCHUP && subscriber->tally.distinct == settings.backlog) {
+        figures.passes++;
+        histogram_add(&figures.delivery, now - subscriber->begun);
         if (reading_again) start_reading(subscriber);
         else subscriber->done = true;
         return;
@@ -128,18 +114,18 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
     if (newest) {
         subscriber->round = channel->published;
         if (channel->lacking) channel->lacking--;
-        if (mode == FANOUT) round_ends(channel);
+        if (settings.mode == FANOUT) round_ends(channel);
     }
 }
 
 static void published(struct publisher *publisher, const struct answer *answer) {
     struct channel *channel = &channels[publisher->connection.channel];
-    if (answer->status >= 200 && answer->status < 300) acknowledged++;
+    if (answer->status >= 200 && answer->status < 300) figures.acknowledged++;
     else go_wrong(answer->status);
     last_progress = now_ns();
-    if (measuring) histogram_add(&publication, last_progress - publisher->connection.sent);
+    if (measuring) histogram_add(&figures.publication, last_progress - publisher->connection.sent);
     channel->acknowledged = true;
-    if (mode == FANOUT) round_ends(channel);
+    if (settings.mode == FANOUT) round_ends(channel);
 }
 
 static void answered(struct connection *connection, const struct answer *answer) {
@@ -161,20 +147,21 @@ static void publish(struct publisher *publisher, uint32_t number, uint64_t stamp
 static uint64_t publish_what_is_due(uint64_t now) {
     /* The same for many turns, so that the timer is seldom set. */
     uint64_t step = ns(0.05), wake = (now / step + 2) * step;
-    for (uint32_t index = 0; index < publisher_count; index++) {
+    for (uint32_t index = 0; index < settings.publishers; index++) {
         struct publisher *publisher = &publishers[index];
         if (publisher->connection.busy) continue;
-        if (mode == PUBLISH) {
-            publish(publisher, (uint32_t)(publish_turn++ % channel_count), now);
-        } else if (mode == FANOUT) {
+        if (settings.mode == PUBLISH) {
+            publish(publisher, (uint32_t)(publish_turn++ % settings.channels), now);
+        } else if (settings.mode == FANOUT) {
             if (!ready_count) break;
             uint32_t number = ready[ready_first];
-            ready_first = (ready_first + 1) % channel_count;
+            ready_first = (ready_first + 1) % settings.channels;
             ready_count--;
             channels[number].queued = false;
             publish(publisher, number, now);
         } else {
-            while (publisher->next < schedule.total && publisher->next % channel_count % publisher_count != index)
+            while (publisher->next < schedule.total &&
+                   publisher->next % settings.channels % settings.publishers != index)
                 publisher->next++;
             uint64_t due = schedule.begin + publisher->next * schedule.interval;
             if (publisher->next >= schedule.total) continue;
@@ -182,7 +169,7 @@ static uint64_t publish_what_is_due(uint64_t now) {
                 if (due < wake) wake = due;
                 continue;
             }
-            publish(publisher, (uint32_t)(publisher->next++ % channel_count), due);
+            publish(publisher, (uint32_t)(publisher->next++ % settings.channels), due);
         }
     }
     return wake;
@@ -191,13 +178,13 @@ static uint64_t publish_what_is_due(uint64_t now) {
 /* A channel whose event does not come goes on without it; what never comes is counted at the end. */
 static void pass_over_stalls(uint64_t now) {
     static uint64_t looked;
-    if (now < looked + ns(patience / 4)) return;
+    if (now < looked + ns(settings.patience / 4)) return;
     looked = now;
     if (server_runs()) return; /* It is at work, or waits for a processor that others have. */
-    for (uint32_t number = 0; number < channel_count; number++) {
+    for (uint32_t number = 0; number < settings.channels; number++) {
         struct channel *channel = &channels[number];
-        if (channel->lacking && channel->acknowledged && now > channel->since + ns(patience)) {
-            stalls++;
+        if (channel->lacking && channel->acknowledged && now > channel->since + ns(settings.patience)) {
+            figures.stalls++;
             channel->lacking = 0;
             round_ends(channel);
         }
@@ -205,8 +192,8 @@ static void pass_over_stalls(uint64_t now) {
 }
 
 static bool publishing(void) {
-    for (uint32_t index = 0; index < publisher_count; index++)
-        if (publishers[index].connection.busy || (schedule.total && publishers[index].next < schedule.total)) return true;
+    for (uint32_t index = 0; index < settings.publishers; index++)
+        if (publishers[index].connection.busy || publishers[index].next < schedule.total) return true;
     return false;
 }
 
@@ -215,36 +202,37 @@ static void settle(void) {
     uint64_t now = last_progress = now_ns();
     for (;;) {
         uint64_t lacking = 0;
-        for (uint32_t index = 0; index < subscriber_count; index++) {
+        for (uint32_t index = 0; index < settings.subscribers; index++) {
             struct subscriber *subscriber = &subscribers[index];
             uint32_t wanted = channels[subscriber->connection.channel].published;
             if (!subscriber->done) lacking += wanted - subscriber->tally.distinct;
         }
-        totals.lost = lacking;
+        figures.totals.lost = lacking;
         now = now_ns();
         bool busy = publishing();
-        double wait = lacking ? patience : mode == CATCHUP ? 0 : 0.2;
-        if (!busy && now > last_progress + ns(wait) && (!lacking || !server_runs() || now > last_progress + ns(wait * 10)))
-            return;
+        double wait = lacking ? settings.patience : settings.mode == CATCHUP ? 0 : 0.2;
+        bool over = !busy && now > last_progress + ns(wait);
+        /* A server that waits for a processor has not lost anything yet. */
+        if (over && (!lacking || !server_runs() || now > last_progress + ns(wait * 10))) return;
         if (busy && now > last_progress + 60 * SECOND) fail("a publish is not answered");
         wire_turn(busy && schedule.total ? publish_what_is_due(now) : now + ns(0.01), answered);
     }
 }
 
 static void open_publishers(void) {
-    publishers = zeroed(publisher_count, sizeof *publishers);
-    for (uint32_t index = 0; index < publisher_count; index++) {
+    publishers = zeroed(settings.publishers, sizeof *publishers);
+    for (uint32_t index = 0; index < settings.publishers; index++) {
         publishers[index].connection.index = index;
         wire_open(&publishers[index].connection);
     }
 }
 
 static void open_subscribers(void) {
-    subscribers = zeroed(subscriber_count, sizeof *subscribers);
-    for (uint32_t index = 0; index < subscriber_count; index++) {
+    subscribers = zeroed(settings.subscribers, sizeof *subscribers);
+    for (uint32_t index = 0; index < settings.subscribers; index++) {
         struct subscriber *subscriber = &subscribers[index];
         subscriber->connection.index = index;
-        subscriber->connection.channel = index % channel_count;
+        subscriber->connection.channel = index % settings.channels;
         subscriber->connection.subscribes = true;
         channels[subscriber->connection.channel].subscribers++;
         wire_open(&subscriber->connection);
@@ -265,33 +253,33 @@ static void await_quiet(void) {
     }
 }
 
-static void run_park(uint64_t memory[2]) {
-    memory[0] = server_memory_kib();
+static void run_park(void) {
+    figures.memory[0] = server_memory_kib();
     open_subscribers();
     await_quiet();
-    memory[1] = server_memory_kib();
-    from = look();
-    for (uint64_t until = from.time + ns(seconds); now_ns() < until;) wire_turn(until, answered);
-    to = look();
-    schedule.total = channel_count;
+    figures.memory[1] = server_memory_kib();
+    figures.from = look();
+    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
+    figures.to = look();
+    schedule.total = settings.channels;
     open_publishers();
     settle();
 }
 
 static void run_catchup(void) {
-    schedule.total = (uint64_t)channel_count * backlog;
-    uint32_t readers = subscriber_count;
-    subscriber_count = 0;
+    schedule.total = (uint64_t)settings.channels * settings.backlog;
+    uint32_t readers = settings.subscribers;
+    settings.subscribers = 0;
     open_publishers();
     settle();
-    subscriber_count = readers;
-    from = look();
+    settings.subscribers = readers;
+    figures.from = look();
     reading_again = measuring = true;
     open_subscribers();
-    for (uint64_t until = from.time + ns(seconds); now_ns() < until;) wire_turn(until, answered);
+    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
     reading_again = false;
     settle();
-    to = look();
+    figures.to = look();
 }
 
 /* fanout, paced and publish: a window between warming up and the end. In a closed loop it begins and ends with a round,
@@ -299,127 +287,49 @@ static void run_catchup(void) {
 static void run_window(void) {
     open_publishers();
     open_subscribers();
-    if (subscriber_count) await_quiet();
-    uint64_t now = now_ns(), begin = now + ns(warmup), end = 0;
-    if (mode == PACED) {
+    if (settings.subscribers) await_quiet();
+    uint64_t now = now_ns(), begin = now + ns(settings.warmup), end = 0;
+    if (settings.mode == PACED) {
         schedule.begin = now;
-        schedule.interval = ns(1 / rate);
-        schedule.total = (uint64_t)((warmup + seconds + 1) * rate);
+        schedule.interval = ns(1 / settings.rate);
+        schedule.total = (uint64_t)((settings.warmup + settings.seconds + 1) * settings.rate);
     }
-    for (uint32_t number = 0; mode == FANOUT && number < channel_count; number++) {
+    for (uint32_t number = 0; settings.mode == FANOUT && number < settings.channels; number++) {
         channels[number].acknowledged = true;
         round_ends(&channels[number]);
     }
     for (;;) {
         now = now_ns();
-        if (mode != FANOUT || edge) {
+        if (settings.mode != FANOUT || edge) {
             if (!measuring && now >= begin) {
-                from = look();
-                end = from.time + ns(seconds);
+                figures.from = look();
+                end = figures.from.time + ns(settings.seconds);
                 measuring = true;
             } else if (measuring && now >= end) {
-                to = look();
+                figures.to = look();
                 measuring = false;
                 break;
             }
         }
         edge = false;
         uint64_t wake = publish_what_is_due(now);
-        if (mode == FANOUT) pass_over_stalls(now);
+        if (settings.mode == FANOUT) pass_over_stalls(now);
         wire_turn(wake, answered);
     }
     /* What is still due was only there so that the window's end is like its middle. */
-    for (uint32_t index = 0; index < publisher_count; index++) publishers[index].next = schedule.total;
+    for (uint32_t index = 0; index < settings.publishers; index++) publishers[index].next = schedule.total;
     settle();
 }
 
-static void report(const uint64_t memory[2]) {
-    double wall = (double)(to.time - from.time) / 1e9, own = (double)(to.own - from.own) / 1e7 / wall;
-    double cpu = (double)(to.server - from.server) / 1e9;
-    double deliveries = (double)(to.deliveries - from.deliveries);
-    double publishes = (double)(to.acknowledged - from.acknowledged);
-    if (own > most_own_cpu) {
-        fprintf(stderr, "load: its own CPU was %.0f %% of a core, over %.0f %%: no report\n", own, most_own_cpu);
-        exit(3);
-    }
-    printf("{\"mode\": \"%s\", \"channels\": %u, \"subscribers\": %u, \"publishers\": %u, \"seconds\": %.3f,\n", modes[mode],
-           channel_count, subscriber_count, publisher_count, wall);
-    printf(" \"deliveries\": %.0f, \"publishes\": %.0f, \"deliveries_total\": %llu, \"publishes_total\": %llu,\n", deliveries,
-           publishes, (unsigned long long)totals.deliveries, (unsigned long long)acknowledged);
-    printf(" \"deliveries_per_second\": %.1f, \"publishes_per_second\": %.1f,\n", deliveries / wall, publishes / wall);
-    printf(" \"server_cpu_seconds\": %.6f, \"own_cpu_percent\": %.1f, \"server_memory_kib\": %llu,\n", cpu, own,
-           (unsigned long long)server_memory_kib());
-    if (mode == PARK)
-        printf(" \"kib_per_poll\": %.3f, \"cpu_us_per_poll_second\": %.3f,\n",
-               ((double)memory[1] - (double)memory[0]) / subscriber_count, cpu * 1e6 / subscriber_count / wall);
-    printf(" \"latency_ms\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f},\n", histogram_ms(&delivery, 0.5),
-           histogram_ms(&delivery, 0.99), (double)delivery.most / 1e6);
-    printf(" \"publish_latency_ms\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f},\n", histogram_ms(&publication, 0.5),
-           histogram_ms(&publication, 0.99), (double)publication.most / 1e6);
-    printf(" \"lost\": %llu, \"doubled\": %llu, \"disordered\": %llu, \"foreign\": %llu, \"errors\": %llu,\n",
-           (unsigned long long)totals.lost, (unsigned long long)totals.doubled, (unsigned long long)totals.disordered,
-           (unsigned long long)totals.foreign, (unsigned long long)errors);
-    printf(" \"timeouts\": %llu, \"reconnects\": %llu, \"stalls\": %llu, \"passes\": %llu}\n", (unsigned long long)timeouts,
-           (unsigned long long)reconnects, (unsigned long long)stalls, (unsigned long long)passes);
-}
-
-static double number(const char *text, double least) {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= least) || value > 1e9) fail("%s is no number from %g on", text, least);
-    return value;
-}
-
-static void read_options(int count, char **arguments) {
-    enum { PORT = 1, PIDS, CHANNELS, SUBSCRIBERS, PUBLISHERS, BACKLOG, SECONDS, WARMUP, RATE, SIZE, LIMIT, HOLD, PATIENCE,
-           PREFIX, OWN, NCHAN };
-    static const struct option known[] = {
-        {"port", 1, 0, PORT}, {"pids", 1, 0, PIDS}, {"channels", 1, 0, CHANNELS}, {"subscribers", 1, 0, SUBSCRIBERS},
-        {"publishers", 1, 0, PUBLISHERS}, {"backlog", 1, 0, BACKLOG}, {"seconds", 1, 0, SECONDS}, {"warmup", 1, 0, WARMUP},
-        {"rate", 1, 0, RATE}, {"size", 1, 0, SIZE}, {"limit", 1, 0, LIMIT}, {"timeout", 1, 0, HOLD},
-        {"patience", 1, 0, PATIENCE}, {"prefix", 1, 0, PREFIX}, {"own-cpu", 1, 0, OWN}, {"nchan", 0, 0, NCHAN}, {0},
-    };
-    int option;
-    while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
-        switch (option) {
-        case PORT: dialect.port = (int)number(optarg, 1); break;
-        case PIDS: watch_pids(optarg); break;
-        case CHANNELS: channel_count = (uint32_t)number(optarg, 1); break;
-        case SUBSCRIBERS: subscriber_count = (uint32_t)number(optarg, 0); break;
-        case PUBLISHERS: publisher_count = (uint32_t)number(optarg, 1); break;
-        case BACKLOG: backlog = (uint32_t)number(optarg, 1); break;
-        case SECONDS: seconds = number(optarg, 0.01); break;
-        case WARMUP: warmup = number(optarg, 0); break;
-        case RATE: rate = number(optarg, 0.1); break;
-        case SIZE: dialect.size = (uint32_t)number(optarg, 64); break;
-        case LIMIT: dialect.limit = (uint32_t)number(optarg, 0); break;
-        case HOLD: dialect.timeout = number(optarg, 0); break;
-        case PATIENCE: patience = number(optarg, 0.01); break;
-        case PREFIX: dialect.prefix = optarg; break;
-        case OWN: most_own_cpu = number(optarg, 0); break;
-        case NCHAN: dialect.nchan = true; break;
-        default: exit(2);
-        }
-    }
-    if (optind + 1 != count || !dialect.port) fail("usage: load MODE --port N --pids N,N [options]");
-    while (mode <= CATCHUP && strcmp(modes[mode], arguments[optind])) mode++;
-    if (mode > CATCHUP) fail("no mode %s", arguments[optind]);
-    if (most_own_cpu > 85) fail("its own CPU may be 85 %% at most");
-    if (strlen(dialect.prefix) > 64) fail("a prefix of at most 64 bytes");
-    if (dialect.size > 60000) fail("a message of at most 60000 bytes");
-    if ((mode == PARK || mode == CATCHUP) && !subscriber_count) fail("%s needs subscribers", modes[mode]);
-}
-
 int main(int count, char **arguments) {
-    uint64_t memory[2] = {0, 0};
     read_options(count, arguments);
-    channels = zeroed(channel_count, sizeof *channels);
-    ready = zeroed(channel_count, sizeof *ready);
+    channels = zeroed(settings.channels, sizeof *channels);
+    ready = zeroed(settings.channels, sizeof *ready);
     wire_start();
     await_quiet(); /* An earlier run's connections are still being closed. */
-    if (mode == PARK) run_park(memory);
-    else if (mode == CATCHUP) run_catchup();
+    if (settings.mode == PARK) run_park();
+    else if (settings.mode == CATCHUP) run_catchup();
     else run_window();
-    report(memory);
+    report();
     return 0;
 }

@@ -1,4 +1,5 @@
-/* What the parts of the load generator share: load.c runs the modes, wire.c speaks HTTP, tally.c counts. */
+/* What the parts of the load generator share: load.c runs the modes, wire.c speaks HTTP, tally.c counts, command.c
+   reads the options and tells the figures. */
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -85,5 +86,31 @@ void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp
 void wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *));
 /* Takes the next event of ours from a body; false where there is none. */
 bool wire_event(struct answer *answer, uint32_t *channel, uint32_t *number, uint64_t *stamp);
+
+/* -- command.c ---------------------------------------------------------------------------------------------------- */
+
+struct settings {
+    enum { PARK, FANOUT, PACED, PUBLISH, CATCHUP } mode;
+    uint32_t channels, subscribers, publishers, backlog;
+    double seconds, warmup, rate, patience, most_own_cpu;
+};
+
+struct snapshot {
+    uint64_t time, own, server, deliveries, acknowledged;
+};
+
+struct figures {
+    struct snapshot from, to; /* the part that is measured */
+    struct totals totals;
+    struct histogram delivery, publication;
+    uint64_t acknowledged, errors, timeouts, stalls, passes;
+    uint64_t memory[2]; /* park: before and with the polls */
+};
+
+extern struct settings settings;
+extern struct figures figures;
+
+void read_options(int count, char **arguments);
+void report(void);
 
 #endif

@@ -122,7 +122,8 @@ bool server_runs(void) {
         char path[64], state = 0;
         snprintf(path, sizeof path, "/proc/%ld/stat", pids[index]);
         FILE *file = fopen(path, "r");
-        if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1) fail("the server's process %ld has gone", pids[index]);
+        if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+            fail("the server's process %ld has gone", pids[index]);
         fclose(file);
         if (state == 'R') return true;
     }

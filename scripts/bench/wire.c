@@ -128,7 +128,8 @@ void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp
 
 /* A number that a dot ends; the body has no end of its own. */
 static const char *read_number(const char *from, const char *end, uint64_t *number) {
-    for (*number = 0; from < end && *from >= '0' && *from <= '9'; from++) *number = *number * 10 + (uint64_t)(*from - '0');
+    for (*number = 0; from < end && *from >= '0' && *from <= '9'; from++)
+        *number = *number * 10 + (uint64_t)(*from - '0');
     if (from == end || *from != '.') fail("a message that is not ours");
     return from + 1;
 }

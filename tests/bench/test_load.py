@@ -142,3 +142,10 @@ def test_memory_and_cpu_are_those_of_the_processes_named(load):
             idle.kill()
     assert of_idle["server_cpu_seconds"] < 0.01 < of_both["server_cpu_seconds"]
     assert 50_000_000 / 1024 < of_idle["server_memory_kib"] < of_both["server_memory_kib"]
+
+
+def test_no_file_of_it_is_long():
+    for path in SOURCE.glob("*.[ch]"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 350, path
+        assert max(map(len, lines)) <= 120, path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .progress import Progress
 from .rows import ROWS, measure, wrongs
-from .servers import BUILD, SERVERS, Running
+from .servers import BUILD, ROOT, SERVERS, Running
 from .settings import shipped_settings
 from .table import of_growth, of_servers
 
@@ -54,7 +54,7 @@ def main():
     print("gunicorn:", ", ".join(f"{name}={value}" for name, value in settings["gunicorn"].items()))
     print("checkout:", settings["checkout"])
     for server in servers:
-        command = " ".join(server.command("PORT", BUILD)).replace(str(BUILD), "FOLDER")
+        command = " ".join(server.command("PORT", BUILD)).replace(str(BUILD), "FOLDER").replace(f"{ROOT}/", "")
         print(f"{server.title}: {server.versions()}: {command.replace(sys.executable, 'python')}")
     sys.stdout.flush()
 
