@@ -50,15 +50,17 @@ def queued(server):
     return sum(int(row[4].partition(":")[0], 16) for row in own)
 
 
-def await_full(server):
-    """Wait until the system takes no more, so that the worker waits for the client."""
-    looks = []
-
-    def no_more():
+def stuck_whole(server):
+    """A connection that takes nothing, once the system takes no more for it, so that the worker waits for the client;
+    None where it was cut before that was seen."""
+    sock, looks = stuck(server, PAGES), []
+    while not looks or looks[-1] or max(looks) < MEBIBYTE:
         looks.append(queued(server))
-        return looks[-1] > MEBIBYTE and looks[-5:] == looks[-1:] * 5
-
-    await_that(no_more, step=0.1)
+        if looks[-1] > MEBIBYTE and looks[-5:] == looks[-1:] * 5:
+            return sock
+        time.sleep(0.1)  # between two looks
+    sock.close()
+    return None
 
 
 def test_clients_that_take_nothing_are_cut_and_leave_nothing_behind(server):
@@ -126,8 +128,7 @@ def test_a_page_ends_at_a_mebibyte_and_the_next_goes_on(server):
 def test_a_client_that_takes_nothing_does_not_hold_a_worker_that_stops(tmp_path):
     with Server(tmp_path, inspected=True, env={"TEST_SEND_SECONDS": SEND_SECONDS}) as server:
         fill(server)
-        sock = stuck(server, PAGES)
-        await_full(server)
+        sock = await_that(lambda: stuck_whole(server))
         code, seconds = server.terminate()
         assert code == 0
         # Otherwise gunicorn's graceful_timeout ends it, after ten.
@@ -140,8 +141,7 @@ def test_a_client_that_takes_nothing_does_not_hold_a_worker_that_stops(tmp_path)
 def test_a_client_that_takes_nothing_holds_a_stop_no_longer_than_the_graceful_timeout(tmp_path):
     with Server(tmp_path, inspected=True) as server:
         fill(server)
-        sock = stuck(server, PAGES)
-        await_full(server)
+        sock = await_that(lambda: stuck_whole(server))
         code, seconds = server.terminate()
         assert code == 0
         assert seconds < 25
