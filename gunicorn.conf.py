@@ -4,7 +4,7 @@ import gc
 import signal
 import sys
 
-from app.config import Settings
+from app.config import Settings, bindable
 from app.errors import SettingsError
 
 try:
@@ -12,7 +12,9 @@ try:
 except SettingsError as error:
     sys.exit(f"bide: {error}")
 
-bind = _settings.bind
+bind = [_settings.bind]
+if _settings.private_address is not None:
+    bind.append(bindable(*_settings.private_address))
 workers = _settings.workers
 
 # Every waiting poll is a greenlet.

@@ -8,6 +8,7 @@ publisher in another process trims by the server's rules and not by defaults of 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -83,6 +84,11 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def bindable(host: str, port: int) -> str:
+    """Host and port as one text; an IPv6 address needs brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _flag(text: str) -> bool:
     if text not in ("0", "1", ""):
         raise ValueError("1 or 0")
@@ -114,6 +120,16 @@ def _origins(text: str) -> frozenset[str]:
     return origins
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        if host.startswith("[") != (":" in host):
+            raise ValueError
+        return str(ipaddress.ip_address(host.strip("[]"))), _integer(1, 65535)(port)
+    except ValueError:
+        raise ValueError("an IP address and a port, such as 127.0.0.1:8001 or [::1]:8001") from None
+
+
 def _knob(default: Any, variable: str, parse: Callable[[str], Any]) -> Any:
     """A field that is read from a variable."""
     return field(default=default, metadata={"variable": variable, "parse": parse})
@@ -125,6 +141,8 @@ class Settings:
 
     host: str = _knob("127.0.0.1", "HOST", str)
     port: int = _knob(8000, "PORT", _integer(1, 65535))
+    #: Where the server tells of itself whatever its clients do; none: only at the address above.
+    private_address: tuple[str, int] | None = _knob(None, "BIDE_PRIVATE_ADDRESS", _address)
     workers: int = _knob(1, "WEB_CONCURRENCY", _integer(1, 1024))
 
     #: `sqlite:///relative`, `sqlite:////absolute` or `memory://`; empty: `bide.db` in the data folder.
@@ -192,6 +210,10 @@ class Settings:
                 f"BIDE_MAX_MESSAGE_BYTES={settings.max_message_bytes} cannot be used: "
                 f"give at most BIDE_MAX_BODY_BYTES ({settings.max_body_bytes})"
             )
+        if settings.private_address == (settings.host.strip("[]"), settings.port):
+            raise SettingsError(
+                f"BIDE_PRIVATE_ADDRESS={settings.bind} cannot be used: give another address than HOST and PORT"
+            )
         if settings.store.startswith("memory:") and settings.workers > 1:
             raise SettingsError(
                 f"WEB_CONCURRENCY={settings.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
@@ -217,9 +239,8 @@ class Settings:
 
     @property
     def bind(self) -> str:
-        """Host and port as gunicorn's `bind` takes them; an IPv6 address needs brackets."""
-        host = self.host.strip("[]")
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        """Host and port as gunicorn's `bind` takes them."""
+        return bindable(self.host.strip("[]"), self.port)
 
 
 __all__ = ["MIN_HEAD_SECONDS", "OWN_PREFIX", "Policy", "Retention", "RetentionRule", "Settings"]

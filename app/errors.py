@@ -8,6 +8,7 @@
     ├── Forbidden               403  not allowed, whoever asks
     │   └── ForeignOrigin       403  a web page of another origin asks
     ├── ChannelNotFound         404
+    ├── NotAtThisAddress        404  the private address has nothing for clients
     ├── BodyTimeout             408  the body did not arrive in time
     ├── TooLarge                413  a message or a body over its bound
     ├── UnsupportedBody         415  a body type, charset or coding that is not understood
@@ -92,6 +93,12 @@ class ChannelNotFound(BideError):
     status = 404
     kind = "channel-not-found"
     title = "There is no such channel"
+
+
+class NotAtThisAddress(BideError):
+    status = 404
+    kind = "not-at-this-address"
+    title = "That is not served at this address"
 
 
 class BodyTimeout(BideError):

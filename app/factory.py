@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
 from . import channels, service
-from .access import origins
+from .access import origins, private
+from .capacity import check_descriptors, share_connections
 from .channels import problems
 from .config import Settings
 from .errors import SettingsError, StoreUnavailable
@@ -33,11 +33,6 @@ BOOT_ERROR = 3
 AGAIN = 1
 AGAIN_SECONDS = 1.0
 MOST_SECONDS = 10.0
-
-#: Connections of a worker that are kept for everything but polls, so that a full worker still answers.
-SPARE_CONNECTIONS = 100
-#: Descriptors that are no connections: the store's, the listeners, the loop's.
-OWN_DESCRIPTORS = 50
 
 
 class _NoSessions(SessionInterface):
@@ -88,6 +83,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         if worker is not None and "BIDE_MAX_POLLS" in os.environ:
             # Only where somebody asked for so many: the default is as many as there can be, wherever it runs.
             check_descriptors(settings.max_polls)
+        if worker is not None and settings.private_address is not None:
+            private.check(settings.private_address, worker.sockets)
         opening = True
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
@@ -105,61 +102,18 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     app.extensions["bide"] = server
     app.url_map.merge_slashes = False  # an address with a slash too many is an unknown one, not a redirect
     origins.register(app, settings)
+    if settings.private_address is not None:
+        private.register(app, settings.private_address)
     problems.register(app)
     app.register_blueprint(channels.blueprint)
     app.register_blueprint(service.blueprint)
     gate = Gate(app.wsgi_app, server.notifier)
     app.wsgi_app = gate.serve  # type: ignore[method-assign]  # how Flask's documentation adds a WSGI layer
     if worker is not None:
-        # Each of gunicorn's listeners has a pool of connections of its own.
-        listeners = max(1, len(worker.sockets))
-        connections = most_connections(worker.cfg.worker_connections * listeners)
-        # Read by gunicorn's run() after the app was loaded: a pool that is full waits, where a process out of
-        # descriptors would fail again and again.
-        worker.worker_connections = max(1, connections // listeners)
-        kept = for_polls(connections)
-        if kept < settings.max_polls:
-            log.warning(
-                "%d polls are held at most, not BIDE_MAX_POLLS=%d: there are %d connections (ulimit -n, "
-                "worker_connections), and some are kept for everything else",
-                kept,
-                settings.max_polls,
-                connections,
-            )
+        kept = share_connections(worker, settings.max_polls, private=settings.private_address is not None)
         server.subscriber.max_polls = min(settings.max_polls, kept)
         server.lifecycle.start(worker, gate, kept)
         atexit.register(server.store.close)
     else:
         server.lifecycle.start(None, gate, 0)
     return app
-
-
-def for_polls(connections: int) -> int:
-    """How many of so many connections polls may have."""
-    return connections - min(SPARE_CONNECTIONS, connections // 10)
-
-
-def check_descriptors(polls: int) -> None:
-    """Raise SettingsError where this process may not have the descriptors for so many polls."""
-    wanted = polls + SPARE_CONNECTIONS
-    most = for_polls(most_connections(wanted))
-    if most < polls:
-        raise SettingsError(
-            f"BIDE_MAX_POLLS={polls} cannot be used: give at most {most}, "
-            f"or let a process have {wanted + OWN_DESCRIPTORS} descriptors (ulimit -n)"
-        )
-
-
-def most_connections(wanted: int) -> int:
-    """How many connections this process may have open, up to those wanted: every one takes a descriptor.
-
-    The limit of descriptors is raised as far as the system lets it be.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS has no such thing as its own hard limit
-        hard = soft
-    if hard == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, hard - OWN_DESCRIPTORS))

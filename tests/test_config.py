@@ -13,6 +13,8 @@ GOOD = [
     ("HOST", "0.0.0.0", "host", "0.0.0.0"),
     ("PORT", "65535", "port", 65535),
     ("PORT", " 80 ", "port", 80),
+    ("BIDE_PRIVATE_ADDRESS", "10.0.0.1:8001", "private_address", ("10.0.0.1", 8001)),
+    ("BIDE_PRIVATE_ADDRESS", "[0:0::1]:8001", "private_address", ("::1", 8001)),
     ("WEB_CONCURRENCY", "4", "workers", 4),
     ("BIDE_STORE", "memory://", "store", "memory://"),
     ("BIDE_DATA_DIR", "elsewhere", "data_dir", Path("elsewhere")),
@@ -37,6 +39,10 @@ GOOD = [
 
 BAD = [
     ("PORT", ["0", "65536", "", "-1", "+1", "8e3", "8000.0", "\u0668", "1_000", "abc"]),
+    (
+        "BIDE_PRIVATE_ADDRESS",
+        ["", "8001", ":8001", "localhost:8001", "::1:8001", "[127.0.0.1]:1", "10.0.0.1:0", "[::1]"],
+    ),
     ("WEB_CONCURRENCY", ["0", "two"]),
     ("BIDE_RETENTION_EVENTS", ["0", "-1"]),
     ("BIDE_RETENTION_SECONDS", ["0", "0.9", "nan", "inf", "1e3", ".", "", "-1", "1.5.1", "9999999999"]),
@@ -98,6 +104,13 @@ def test_the_default_hold_fits_into_the_longest():
     with pytest.raises(SettingsError, match=r"BIDE_DEFAULT_TIMEOUT_SECONDS=30 .*BIDE_MAX_TIMEOUT_SECONDS"):
         read(BIDE_MAX_TIMEOUT_SECONDS="20")
     assert read(BIDE_MAX_TIMEOUT_SECONDS="30").max_timeout_seconds == 30
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_private_address_is_another_one(host):
+    with pytest.raises(SettingsError, match=r"BIDE_PRIVATE_ADDRESS=\[::1\]:81 .*another address than HOST and PORT"):
+        read(HOST=host, PORT="81", BIDE_PRIVATE_ADDRESS="[::1]:81")
+    assert read(HOST=host, PORT="81", BIDE_PRIVATE_ADDRESS="127.0.0.1:81").private_address == ("127.0.0.1", 81)
 
 
 def test_a_message_fits_into_a_body():

@@ -7,8 +7,9 @@ import pytest
 
 from app import Publisher, Settings, create_app, open_store
 from app import factory as package
+from app.capacity import SPARE_CONNECTIONS
 from app.errors import SettingsError, StoreUnavailable
-from app.factory import AGAIN, BOOT_ERROR, SPARE_CONNECTIONS
+from app.factory import AGAIN, BOOT_ERROR
 from tests.support.app import parts, serving, store_url
 
 MEMORY = Settings(store="memory://")

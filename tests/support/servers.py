@@ -94,7 +94,8 @@ class Server:
     `folder` holds its data and logs, and with `conf=False` is where it is started from: a folder without
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
-    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests.
+    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. `inherited`
+    are more descriptors that it is to have.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Server:
         options=(),
         limits=None,
         by_modes=False,
+        inherited=(),
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +122,7 @@ class Server:
         self.env = env or {}
         self._limits = limits or {}
         self._by_modes = by_modes
+        self._inherited = inherited
         self._app = INSPECTED if inspected else "wsgi:app"
         self._options = list(options)
         if tls:
@@ -174,7 +177,7 @@ class Server:
                 command(*self._options, "-b", f"fd://{number}", conf=self.conf, app=self._app),
                 cwd=ROOT if self.conf else self.folder,
                 env=env | {name: str(value) for name, value in self.env.items()},
-                pass_fds=[number],
+                pass_fds=[number, *self._inherited],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

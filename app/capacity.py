@@ -1,0 +1,75 @@
+"""How many connections a worker may have open, and how many of them polls may have: each takes a descriptor."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from gunicorn.workers.base_async import AsyncWorker
+
+from .errors import SettingsError
+
+log = logging.getLogger("bide")
+
+#: Connections of a worker that are kept for everything but polls, so that a full worker still answers.
+SPARE_CONNECTIONS = 100
+#: Connections at the private address, which are few: whoever runs the server has it to himself.
+PRIVATE_CONNECTIONS = 50
+#: Descriptors that are no connections: the store's, the listeners, the loop's.
+OWN_DESCRIPTORS = 50
+
+
+def share_connections(worker: AsyncWorker, max_polls: int, *, private: bool) -> int:
+    """Size the worker's pools of connections, and return how many connections polls may have.
+
+    `private` says that one of its listeners is the private address. It is said in the log where that is less than
+    `max_polls`.
+    """
+    # Each of gunicorn's listeners has a pool of its own, all of one size. All polls may come by one of them.
+    listeners = max(1, len(worker.sockets) - private)
+    reserved = PRIVATE_CONNECTIONS if private else 0
+    connections = most_connections(worker.cfg.worker_connections * listeners + reserved) - reserved
+    # Read by gunicorn's run() after the app was loaded: a pool that is full waits, where a process out of
+    # descriptors would fail again and again.
+    pool = worker.worker_connections = max(1, connections // listeners)
+    kept = for_polls(pool)
+    if kept < max_polls:
+        log.warning(
+            "%d polls are held at most, not BIDE_MAX_POLLS=%d: there are %d connections (ulimit -n, "
+            "worker_connections), and some are kept for everything else",
+            kept,
+            max_polls,
+            pool,
+        )
+    return kept
+
+
+def for_polls(connections: int) -> int:
+    """How many of so many connections polls may have."""
+    return connections - min(SPARE_CONNECTIONS, connections // 10)
+
+
+def check_descriptors(polls: int) -> None:
+    """Raise SettingsError where this process may not have the descriptors for so many polls."""
+    wanted = polls + SPARE_CONNECTIONS
+    most = for_polls(most_connections(wanted))
+    if most < polls:
+        raise SettingsError(
+            f"BIDE_MAX_POLLS={polls} cannot be used: give at most {most}, "
+            f"or let a process have {wanted + OWN_DESCRIPTORS} descriptors (ulimit -n)"
+        )
+
+
+def most_connections(wanted: int) -> int:
+    """How many connections this process may have open, up to those wanted.
+
+    The limit of descriptors is raised as far as the system lets it be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS has no such thing as its own hard limit
+        hard = soft
+    if hard == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, hard - OWN_DESCRIPTORS))
