@@ -46,8 +46,6 @@ def measure(running, row, seconds):
     """One run: what the load generator reports, or {"refused": why}."""
     _, core = cores()
     options = {"seconds": seconds, "warmup": min(2, seconds / 3), "prefix": row.name} | row.options
-    if row.name == "publish-10000":
-        options["warmup"] = max(options["warmup"], 2)  # Every channel exists before it is measured.
     words = [f"--{name}={value}" for name, value in options.items()]
     words += ["--port", str(running.port), "--pids", ",".join(map(str, running.pids()))]
     words += ["--nchan"] if running.server.nchan else []

@@ -20,7 +20,6 @@ NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
 START_SECONDS = 30
-STOP_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,9 @@ class Running:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        # It has nothing to lose, and some servers wait half a minute for connections that are idle.
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         self._log.close()
         self._folder.cleanup()
 
