@@ -1,5 +1,6 @@
 """The servers that are measured: how each is started, and its processes."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -111,7 +112,8 @@ class Running:
 
     def __exit__(self, *_):
         # It has nothing to lose, and some servers wait half a minute for connections that are idle.
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it did not start
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._log.close()
         self._folder.cleanup()
