@@ -101,6 +101,31 @@ def guard(client: Any) -> None:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
 
 
+def defer_handshakes(cfg: Any) -> None:
+    """Leave the TLS handshake to the worker's `handle`, which knows the connection by then, and how to fail in a line.
+
+    gevent makes it between accepting and `handle`: a client that never answers is nobody's there, and has no time limit;
+    one that speaks no TLS costs the log a traceback.
+    """
+    make = cfg.ssl_context
+
+    def make_deferring(cfg: Any, default: Any) -> Any:
+        context = make(cfg, default)
+        wrap_socket = context.wrap_socket
+
+        def wrap(client: Any, **options: Any) -> Any:
+            try:
+                return wrap_socket(client, **options, do_handshake_on_connect=False)
+            except OSError:  # it has gone already
+                raise gevent.GreenletExit from None
+
+        context.wrap_socket = wrap
+        return context
+
+    cfg.set("ssl_context", make_deferring)
+    cfg.set("do_handshake_on_connect", False)
+
+
 def discard(environ: dict[str, Any]) -> None:
     """Throw away some of a body that nobody read, so that the answer is not lost to a reset connection."""
     left = LINGER_BYTES
