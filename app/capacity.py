@@ -25,14 +25,10 @@ def share_connections(worker: AsyncWorker, max_polls: int, *, private: bool) -> 
     `private` says that one of its listeners is the private address. It is said in the log where that is less than
     `max_polls`.
     """
-    # Each of gunicorn's listeners has a pool of its own, all of one size. All polls may come by one of them.
-    listeners = max(1, len(worker.sockets) - private)
-    reserved = PRIVATE_CONNECTIONS if private else 0
-    connections = most_connections(worker.cfg.worker_connections * listeners + reserved) - reserved
     # Read by gunicorn's run() after the app was loaded: a pool that is full waits, where a process out of
     # descriptors would fail again and again.
-    pool = worker.worker_connections = max(1, connections // listeners)
-    kept = for_polls(pool)
+    pool = worker.worker_connections = _most_connections(worker.cfg.worker_connections, worker, private)
+    kept = _for_polls(pool)
     if kept < max_polls:
         log.warning(
             "%d polls are held at most, not BIDE_MAX_POLLS=%d: there are %d connections (ulimit -n, "
@@ -44,24 +40,24 @@ def share_connections(worker: AsyncWorker, max_polls: int, *, private: bool) -> 
     return kept
 
 
-def for_polls(connections: int) -> int:
-    """How many of so many connections polls may have."""
-    return connections - min(SPARE_CONNECTIONS, connections // 10)
-
-
-def check_descriptors(polls: int) -> None:
+def check_descriptors(polls: int, worker: AsyncWorker, *, private: bool) -> None:
     """Raise SettingsError where this process may not have the descriptors for so many polls."""
     wanted = polls + SPARE_CONNECTIONS
-    most = for_polls(most_connections(wanted))
+    most = _for_polls(_most_connections(wanted, worker, private))
     if most < polls:
+        listeners, others = _shares(worker, private)
         raise SettingsError(
             f"BIDE_MAX_POLLS={polls} cannot be used: give at most {most}, "
-            f"or let a process have {wanted + OWN_DESCRIPTORS} descriptors (ulimit -n)"
+            f"or let a process have {wanted * listeners + others} descriptors (ulimit -n)"
         )
 
 
-def most_connections(wanted: int) -> int:
-    """How many connections this process may have open, up to those wanted.
+def _for_polls(connections: int) -> int:
+    return connections - min(SPARE_CONNECTIONS, connections // 10)
+
+
+def _most_connections(wanted: int, worker: AsyncWorker, private: bool) -> int:
+    """How many connections each listener but the private one may have, up to those wanted.
 
     The limit of descriptors is raised as far as the system lets it be.
     """
@@ -72,4 +68,13 @@ def most_connections(wanted: int) -> int:
         hard = soft
     if hard == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, hard - OWN_DESCRIPTORS))
+    listeners, others = _shares(worker, private)
+    return max(1, min(wanted, (hard - others) // listeners))
+
+
+def _shares(worker: AsyncWorker, private: bool) -> tuple[int, int]:
+    """Among how many listeners the descriptors are divided, and how many are put aside for everything else.
+
+    Each of gunicorn's listeners has a pool of its own, all of one size, and all polls may come by one of them.
+    """
+    return max(1, len(worker.sockets) - private), OWN_DESCRIPTORS + (PRIVATE_CONNECTIONS if private else 0)

@@ -15,7 +15,7 @@ from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
-from . import channels, service
+from . import channels, guard, service
 from .access import origins, private
 from .capacity import check_descriptors, share_connections
 from .channels import problems
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
             )
         if worker is not None and "BIDE_MAX_POLLS" in os.environ:
             # Only where somebody asked for so many: the default is as many as there can be, wherever it runs.
-            check_descriptors(settings.max_polls)
+            check_descriptors(settings.max_polls, worker, private=settings.private_address is not None)
         if worker is not None and settings.private_address is not None:
             private.check(settings.private_address, worker.sockets)
         opening = True
@@ -112,6 +112,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if worker is not None:
         kept = share_connections(worker, settings.max_polls, private=settings.private_address is not None)
         server.subscriber.max_polls = min(settings.max_polls, kept)
+        if worker.cfg.is_ssl:
+            guard.defer_handshakes(worker.cfg)
         server.lifecycle.start(worker, gate, kept)
         atexit.register(server.store.close)
     else:

@@ -104,8 +104,8 @@ def guard(client: Any) -> None:
 def defer_handshakes(cfg: Any) -> None:
     """Leave the TLS handshake to the worker's `handle`, which knows the connection by then, and how to fail in a line.
 
-    gevent makes it between accepting and `handle`: a client that never answers is nobody's there, and has no time limit;
-    one that speaks no TLS costs the log a traceback.
+    gevent makes it between accepting and `handle`: there a client that never answers has no time limit, and one that
+    speaks no TLS costs the log a traceback.
     """
     make = cfg.ssl_context
 
@@ -115,7 +115,7 @@ def defer_handshakes(cfg: Any) -> None:
 
         def wrap(client: Any, **options: Any) -> Any:
             try:
-                return wrap_socket(client, **options, do_handshake_on_connect=False)
+                return wrap_socket(client, **options | {"do_handshake_on_connect": False})
             except OSError:  # it has gone already
                 raise gevent.GreenletExit from None
 

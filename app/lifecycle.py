@@ -97,7 +97,6 @@ class Connections:
                 self._silent.pop(client, None)
                 self._idle.discard(client)
 
-        guard.defer_handshakes(worker.cfg)
         # On this one object, before its run() takes the method for its listeners: gunicorn has no hook for it.
         worker.handle = handle_known  # type: ignore[method-assign]  # see above
 

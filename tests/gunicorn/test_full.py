@@ -55,6 +55,16 @@ def test_connections_over_the_bound_are_closed_after_their_answer(small):
         assert len(kept.open) == KEPT - 1
 
 
+def test_polls_that_all_come_to_one_of_two_listeners_leave_room_on_it(tmp_path):
+    """Each has a pool of its own. Bounded by both together, polls filled the one, and it fell silent."""
+    options = ["--worker-connections", str(PLAIN_CONNECTIONS)]
+    with Server(tmp_path, conf=False, inspected=True, options=options, listeners=2) as server, Herd(server) as herd:
+        herd.add(subscription("news"), PLAIN_CONNECTIONS)
+        herd.read(lambda: len(herd.answers) == PLAIN_CONNECTIONS - KEPT)
+        assert {answer.status for answer in herd.answers} == {503}
+        assert server.counts()["polls"] == KEPT
+
+
 def test_polls_are_bounded_by_the_descriptors_that_the_process_may_have(tmp_path):
     """With fewer than BIDE_MAX_POLLS wants the worker met EMFILE and fell silent, /healthz included."""
     with Server(tmp_path, inspected=True, limits={resource.RLIMIT_NOFILE: (150, 150)}) as server:
@@ -68,16 +78,21 @@ def test_polls_are_bounded_by_the_descriptors_that_the_process_may_have(tmp_path
         assert "Too many open files" not in server.output()
 
 
-@pytest.mark.parametrize("conf", [True, False])
-def test_more_polls_than_the_descriptors_allow_are_refused_where_somebody_asked_for_them(tmp_path, conf):
+@pytest.mark.parametrize(
+    ("conf", "listeners", "most", "wanted"), [(1, 1, 315, 2150), (0, 1, 315, 2150), (0, 2, 158, 4250)]
+)
+def test_more_polls_than_the_descriptors_allow_are_refused_where_somebody_asked_for_them(
+    tmp_path, conf, listeners, most, wanted
+):
     """The default is for any machine; a bound that an operator relies on must not be another one in silence."""
     limits = {resource.RLIMIT_NOFILE: (400, 400)}
-    server = Server(tmp_path, conf=conf, limits=limits, env={"BIDE_MAX_POLLS": 2000})
+    server = Server(tmp_path, conf=conf, limits=limits, env={"BIDE_MAX_POLLS": 2000}, listeners=listeners)
     with contextlib.closing(server), pytest.raises(AssertionError, match="it ended with"):
         server.start()
     lines = [line for line in server.output().splitlines() if line.startswith("bide: ")]
     assert lines == [
-        "bide: BIDE_MAX_POLLS=2000 cannot be used: give at most 315, or let a process have 2150 descriptors (ulimit -n)"
+        f"bide: BIDE_MAX_POLLS=2000 cannot be used: give at most {most}, "
+        f"or let a process have {wanted} descriptors (ulimit -n)"
     ]
     assert "Traceback" not in server.output()
     assert not server.database.exists()

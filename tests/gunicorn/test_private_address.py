@@ -17,20 +17,19 @@ CONNECTIONS = 40
 @contextlib.contextmanager
 def serving(folder, **more):
     """A server with a private address, and how to ask it there."""
-    with socket.create_server(("127.0.0.1", 0)) as private:
-        address = private.getsockname()
-        options = ["-b", f"fd://{private.fileno()}", *more.pop("options", [])]
-        env = {"BIDE_PRIVATE_ADDRESS": f"127.0.0.1:{address[1]}", **more.pop("env", {})}
-        with Server(folder, env=env, options=options, inherited=[private.fileno()], inspected=True, **more) as server:
+    server = Server(folder, listeners=2, inspected=True, **more)
+    _, address = server.addresses
+    server.env["BIDE_PRIVATE_ADDRESS"] = f"127.0.0.1:{address[1]}"
 
-            def ask(method, path, body=None, headers=None):
-                connection = http.client.HTTPConnection(*address, timeout=20)
-                with contextlib.closing(connection):
-                    connection.request(method, path, body, headers or {})
-                    answer = connection.getresponse()
-                    return answer.status, json.loads(answer.read() or b"null")
+    def ask(method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection(*address, timeout=20)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
 
-            yield server, ask
+    with server:
+        yield server, ask
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["conf", "plain"])

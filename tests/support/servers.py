@@ -94,8 +94,8 @@ class Server:
     `folder` holds its data and logs, and with `conf=False` is where it is started from: a folder without
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
-    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. `inherited`
-    are more descriptors that it is to have.
+    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. Of several
+    `listeners` the tests use the first.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Server:
         options=(),
         limits=None,
         by_modes=False,
-        inherited=(),
+        listeners=1,
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,13 +122,13 @@ class Server:
         self.env = env or {}
         self._limits = limits or {}
         self._by_modes = by_modes
-        self._inherited = inherited
         self._app = INSPECTED if inspected else "wsgi:app"
         self._options = list(options)
         if tls:
             self._options += ["--certfile", str(tls[0]), "--keyfile", str(tls[1])]
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.host, self.port = self._listener.getsockname()
+        self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(listeners)]
+        self.addresses = [listener.getsockname() for listener in self._listeners]
+        self.host, self.port = self.addresses[0]
         self.url = f"{'https' if tls else 'http'}://{self.host}:{self.port}"
         self.process = None
 
@@ -164,7 +164,8 @@ class Server:
 
     def start(self):
         """Start it, for the first time or again on the same socket and data, and wait until it is ready."""
-        number = self._listener.fileno()
+        numbers = [listener.fileno() for listener in self._listeners]
+        binds = [word for number in numbers for word in ("-b", f"fd://{number}")]
         env = environment(
             PYTHONPATH=ROOT,
             # The control socket that gunicorn makes by itself has one path for each user.
@@ -174,10 +175,10 @@ class Server:
         )
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                command(*self._options, "-b", f"fd://{number}", conf=self.conf, app=self._app),
+                command(*self._options, *binds, conf=self.conf, app=self._app),
                 cwd=ROOT if self.conf else self.folder,
                 env=env | {name: str(value) for name, value in self.env.items()},
-                pass_fds=[number, *self._inherited],
+                pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -241,7 +242,8 @@ class Server:
         """End whatever still runs."""
         if self.process is not None and self.process.poll() is None:
             self.kill9()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def connect(self, timeout=PATIENCE_SECONDS):
         """A bare connection, with TLS where the server has it."""
