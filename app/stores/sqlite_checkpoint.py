@@ -42,6 +42,7 @@ class Checkpoint:
         self._path = path
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         self._behind = False
+        self._pages = 0
         # A native lock: the thread that moves the log holds it, and who closes the connection waits for it.
         self._moving = monkey.get_original("_thread", "allocate_lock")()
         self._greenlet: gevent.Greenlet[..., None] = gevent.spawn(self._run)
@@ -65,7 +66,9 @@ class Checkpoint:
         with self._moving:
             try:
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self._behind = pages >= HURRY_PAGES
+                # The log keeps its length until somebody writes: what is as long as before has had its move.
+                self._behind = pages >= HURRY_PAGES and pages != self._pages
+                self._pages = pages
                 if pages >= RESTART_PAGES:
                     turn = LONG_TURN_SECONDS if pages >= LONG_PAGES else TURN_SECONDS
                     self._connection.execute(f"PRAGMA busy_timeout = {int(turn * 1000)}")

@@ -49,6 +49,17 @@ def test_a_log_that_nobody_writes_to_is_begun_anew(store, other):
     assert pages_after_a_write(store, other) < 20
 
 
+def test_a_log_is_moved_in_a_hurry_as_long_as_somebody_writes(store, monkeypatch):
+    """It is as long as it was until somebody writes again: an idle server looked at it five times a second."""
+    monkeypatch.setattr(sqlite_checkpoint, "HURRY_PAGES", LONG_PAGES)
+    monkeypatch.setattr(sqlite_checkpoint, "RESTART_PAGES", 100 * LONG_PAGES)
+    assert move(store) is True
+    assert move(store) is False
+    for _ in range(2 * LONG_PAGES):
+        put(store, "a", "x" * 5000)
+    assert move(store) is True
+
+
 def test_a_log_waits_for_its_turn_among_the_writers(store, other):
     other.execute("BEGIN IMMEDIATE")
     ends = threading.Timer(0.02, other.execute, ["COMMIT"])
