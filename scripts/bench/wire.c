@@ -174,6 +174,7 @@ static bool take(struct connection *connection, const char *data, size_t size, s
     for (int pass = 0; pass < 2; pass++) {
         for (line = memchr(data, '\n', size) + 1; line < head_end + 2; line = end + 2) {
             end = memchr(line, '\r', (size_t)(head_end + 2 - line));
+            if (!end) fail("no HTTP: a line without an end");
             if (!pass) {
                 if (named(line, end, "content-length", &value, &length)) body = strtoul(value, NULL, 10), told = true;
                 else if (named(line, end, "connection", &value, &length)) *last = !strncasecmp(value, "close", 5);
@@ -196,12 +197,13 @@ static bool take(struct connection *connection, const char *data, size_t size, s
 
 static void keep(struct connection *connection, const char *data, size_t size) {
     size_t wanted = connection->need > size ? connection->need : size + 65536;
+    bool is_kept = data == connection->kept; /* as long as that is where it was */
     if (wanted > connection->room) {
         connection->kept = realloc(connection->kept, wanted);
         if (!connection->kept) fail("out of memory");
         connection->room = wanted;
     }
-    if (data != connection->kept) memcpy(connection->kept, data, size);
+    if (!is_kept) memcpy(connection->kept, data, size);
     connection->have = size;
 }
 

@@ -16,10 +16,24 @@ MESSAGE = re.compile(rb"load\.(\d+)\.(\d+)\.")
 class Faulty:
     """Serves in a thread while it is used as a context manager. Faults name the events by their numbers."""
 
-    def __init__(self, *, lose=(), double=(), delay=(), misplace=(), nchan=False, closing=False, slow=False, hangup=0):
+    def __init__(
+        self,
+        *,
+        lose=(),
+        double=(),
+        delay=(),
+        misplace=(),
+        nchan=False,
+        closing=False,
+        slow=False,
+        hangup=0,
+        pieces=False,
+    ):
         self.lose, self.double, self.delay, self.misplace = set(lose), set(double), set(delay), set(misplace)
         #: slow: one subscriber of each channel is answered 20 ms later than the others.
         self.nchan, self.closing, self.slow = nchan, closing, slow
+        #: An answer comes in three pieces: half its head, some of its body, the rest.
+        self.pieces = pieces
         #: One poll in so many is hung up on without an answer.
         self.hangup, self.polls, self.hung_up = hangup, 0, 0
         self.lost = self.doubled = self.disordered = self.foreign = 0
@@ -77,13 +91,22 @@ class Faulty:
                 if self.closing:
                     lines.append("Connection: close")
                 lines = [*lines, f"Content-Length: {len(body)}", "", ""]
-                writer.write("\r\n".join(["HTTP/1.1 " + lines[0], *lines[1:]]).encode() + body)
+                await self._write(writer, "\r\n".join(["HTTP/1.1 " + lines[0], *lines[1:]]).encode(), body)
                 if self.closing:
                     break
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass  # The client has gone, or the test.
         finally:
             writer.close()
+
+    async def _write(self, writer, head, body):
+        if self.pieces:
+            for piece in (head[:20], head[20:] + body[:10]):
+                writer.write(piece)
+                await asyncio.sleep(0.005)
+            writer.write(body[10:])
+        else:
+            writer.write(head + body)
 
     def _is_hung_up_on(self):
         self.polls += 1

@@ -70,6 +70,14 @@ def test_readers_of_a_backlog_count_as_exactly(load, limit):
         assert report["passes"] == 0
 
 
+def test_a_large_answer_that_comes_in_pieces_is_put_together(load):
+    """Its room grew once its length was known, and what had come was then copied from where it no longer was."""
+    with Faulty(pieces=True) as server:
+        report = run(load, "catchup", server, channels=2, subscribers=6, backlog=60, limit=60, size=5000)
+        assert counts(report) == NONE
+        assert report["passes"] >= 6
+
+
 def test_readers_begin_anew_when_they_have_all(load):
     with Faulty() as server:
         report = run(load, "catchup", server, channels=2, subscribers=6, backlog=60, limit=7)
