@@ -1,6 +1,8 @@
 """What one client can hold up: its answer for a while, the event loop for some milliseconds."""
 
+import io
 import socket as system
+import struct
 import time
 
 import gevent
@@ -8,7 +10,7 @@ import pytest
 from gevent import socket
 
 from app import guard as module
-from app.guard import guard, take_turns
+from app.guard import LINGER_BYTES, TURN_SECONDS, discard, guard, take_turns
 
 MUCH = b"x" * 4_000_000
 
@@ -52,6 +54,9 @@ def test_who_takes_nothing_is_gone(pair):
     with gevent.Timeout(5), pytest.raises(ConnectionResetError):
         ours.sendall(MUCH)
     assert time.monotonic() - begun > 0.09
+    # Closed, it leaves nothing to be sent with the system.
+    linger = ours.getsockopt(system.SOL_SOCKET, system.SO_LINGER, 8)
+    assert struct.unpack("ii", linger) == (1, 0)
 
 
 def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
@@ -97,3 +102,20 @@ def test_nobody_waits_for_a_turn_in_a_moment():
     take_turns("second")
     assert not seen
     other.join()
+
+
+def test_nobody_waits_for_a_turn_that_was_made_already():
+    """A client that asks once in a while has not kept the loop since it asked last."""
+    seen = []
+    take_turns("client")
+    gevent.sleep(2 * TURN_SECONDS)
+    other = gevent.spawn(lambda: seen.append(1))
+    take_turns("client")
+    assert not seen
+    other.join()
+
+
+def test_a_body_that_nobody_read_is_thrown_away_up_to_a_bound():
+    body = io.BytesIO(b"x" * (LINGER_BYTES + 1000))
+    discard({"wsgi.input": body})
+    assert body.tell() == LINGER_BYTES
