@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from urllib.parse import parse_qs, urlsplit
 
+PAUSE_SECONDS = 0.3
 MESSAGE = re.compile(rb"load\.(\d+)\.(\d+)\.")
 
 
@@ -28,12 +29,16 @@ class Faulty:
         slow=False,
         hangup=0,
         pieces=False,
+        pause=0,
+        refuse=(),
     ):
         self.lose, self.double, self.delay, self.misplace = set(lose), set(double), set(delay), set(misplace)
         #: slow: one subscriber of each channel is answered 20 ms later than the others.
         self.nchan, self.closing, self.slow = nchan, closing, slow
         #: An answer comes in three pieces: half its head, some of its body, the rest.
         self.pieces = pieces
+        #: The publish that is answered only PAUSE_SECONDS after its event was given out; those that are refused.
+        self.pause, self.refuse = pause, set(refuse)
         #: One poll in so many is hung up on without an answer.
         self.hangup, self.polls, self.hung_up = hangup, 0, 0
         self.lost = self.doubled = self.disordered = self.foreign = 0
@@ -81,8 +86,7 @@ class Faulty:
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 channel = urlsplit(target).path.rpartition("/")[2]
                 if method == "POST":
-                    self._publish(channel, await reader.readexactly(int(headers["content-length"])))
-                    answer = ["200 OK"], b"{}"
+                    answer = await self._take(channel, await reader.readexactly(int(headers["content-length"])))
                 elif self._is_hung_up_on():
                     break
                 else:
@@ -131,11 +135,19 @@ class Faulty:
         cursor = [f"ETag: {place}", "Last-Modified: then"] if self.nchan else [f"Last-Event-ID: {place}"]
         return ["200 OK", *cursor], b"\n".join(page)
 
-    def _publish(self, channel, body):
+    async def _take(self, channel, body):
+        number = int(MESSAGE.search(body)[2])
+        if number in self.refuse:
+            return ["503 Not Now"], b"{}"
+        self._publish(channel, body, number)
+        if number == self.pause:
+            await asyncio.sleep(PAUSE_SECONDS)
+        return ["200 OK"], b"{}"
+
+    def _publish(self, channel, body, number):
         self.published += 1
         stream = self._streams[channel]
         self.early += any(place < len(stream) for place in self._given[channel].values())
-        number = int(MESSAGE.search(body)[2])
         if number in self.lose:
             self.lost += 1
         elif number in self.delay:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.faulty import Faulty
+from tests.bench.faulty import PAUSE_SECONDS, Faulty
 
 SOURCE = Path(__file__).resolve().parents[2] / "scripts/bench"
 FAULTS = {"lose": range(7, 10_000, 13), "double": range(5, 10_000, 11), "delay": range(9, 10_000, 17), "misplace": {4}}
@@ -48,6 +48,8 @@ def test_it_finds_nothing_where_all_is_right(load, mode, nchan):
         assert report["publishes_total"] == server.published > 10
         assert report["deliveries_total"] == server.published * 4
         assert report["stalls"] == 0
+        assert report["deliveries_per_second"] == pytest.approx(report["deliveries"] / report["seconds"], rel=0.01)
+        assert report["publishes_per_second"] == pytest.approx(report["publishes"] / report["seconds"], rel=0.01)
         assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"] <= report["latency_ms"]["max"]
 
 
@@ -102,6 +104,29 @@ def test_a_closed_loop_goes_on_without_what_does_not_come(load):
         assert counts(report) == NONE | {"lost": 5}
         assert report["stalls"] == 1
         assert server.published > 3
+
+
+def test_times_are_those_that_passed(load):
+    with Faulty(slow=True) as server:
+        report = run(load, "fanout", server, subscribers=1)
+        assert 20 <= report["latency_ms"]["p50"] < 1000
+        assert report["publish_latency_ms"]["p50"] < 1000
+
+
+def test_what_could_not_be_published_in_time_came_late(load):
+    """An event's time is from when it was due: a server that pauses would else choose what it is measured by."""
+    with Faulty(pause=60) as server:
+        report = run(load, "paced", server, subscribers=1, publishers=1, rate=200, seconds=0.6)
+        assert counts(report) == NONE
+        assert report["latency_ms"]["max"] > PAUSE_SECONDS * 500
+        assert report["publish_latency_ms"]["max"] >= PAUSE_SECONDS * 1000
+
+
+def test_a_publish_that_is_refused_is_an_error_and_no_publish(load):
+    with Faulty(refuse={3}) as server:
+        report = run(load, "publish", server, channels=5)
+        assert report["errors"] == 5
+        assert report["publishes_total"] == server.published
 
 
 def test_parked_polls_are_shown_to_wait(load):
