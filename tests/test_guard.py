@@ -8,6 +8,7 @@ import time
 import gevent
 import pytest
 from gevent import socket
+from gunicorn.http.errors import InvalidChunkSize
 
 from app import guard as module
 from app.guard import LINGER_BYTES, TURN_SECONDS, discard, guard, take_turns
@@ -119,3 +120,12 @@ def test_a_body_that_nobody_read_is_thrown_away_up_to_a_bound():
     body = io.BytesIO(b"x" * (LINGER_BYTES + 1000))
     discard({"wsgi.input": body})
     assert body.tell() == LINGER_BYTES
+
+
+class Unreadable:
+    def read(self, size):
+        raise InvalidChunkSize(b"none")
+
+
+def test_nor_can_one_that_is_not_well_formed_spoil_the_answer_before_it():
+    discard({"wsgi.input": Unreadable()})
