@@ -112,6 +112,9 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if worker is not None:
         kept = share_connections(worker, settings.max_polls, private=settings.private_address is not None)
         server.subscriber.max_polls = min(settings.max_polls, kept)
+        # By default gunicorn lets clients of this machine set SCRIPT_NAME: one that the path does not begin with is a
+        # 500, and one that it does begin with leads around the rules of a proxy that passes it on.
+        worker.cfg.set("forwarder_headers", "")
         if worker.cfg.is_ssl:
             guard.defer_handshakes(worker.cfg)
         server.lifecycle.start(worker, gate, kept)

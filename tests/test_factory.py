@@ -34,7 +34,7 @@ def made(monkeypatch):
 def in_a_worker(monkeypatch, connections=16_000):
     """Let this process be a worker of gunicorn."""
     worker = SimpleNamespace(
-        cfg=SimpleNamespace(worker_connections=connections, workers=1, is_ssl=False),
+        cfg=SimpleNamespace(worker_connections=connections, workers=1, is_ssl=False, set=lambda *_: None),
         age=1,
         sockets=[],
         alive=True,

@@ -161,6 +161,13 @@ def test_a_body_that_nobody_reads_is_no_request(server, method, path):
     assert answers[0].status in (200, 204, 404, 405)
 
 
+@pytest.mark.parametrize("name", [b"/healthz", b"/foo", b"*"])
+def test_a_client_does_not_say_where_the_server_is_mounted(server, name):
+    """gunicorn lets those of its own machine: /healthz was then the root, and what does not fit the path was a 500."""
+    with Line(server) as line:
+        assert line.ask(HEALTH + b"SCRIPT_NAME: " + name + b"\r\n\r\n").json() == {"status": "alive"}
+
+
 def test_requests_in_one_packet_are_all_answered_in_order(server):
     with Line(server) as line:
         line.send(b"".join(post("/publish/many", {"message": number}) for number in range(50)) + get("/healthz"))
