@@ -178,11 +178,14 @@ def poll_of_body(environ: dict[str, Any], body: dict[str, Any], settings: Settin
 
 
 def client_id(environ: dict[str, Any]) -> str:
-    """The client's name for itself, if it gives a well-formed one, else an opaque one made of its address and port."""
+    """The client's name for itself, if it gives a well-formed one, else an opaque one made of its connection."""
     text: str = environ.get("HTTP_X_CLIENT_ID", "")
     if is_client_id(text):
         return text
-    address = f"{environ.get('REMOTE_ADDR')}:{environ.get('REMOTE_PORT')}"
+    port = environ.get("REMOTE_PORT")
+    if port is None and (client := environ.get("gunicorn.socket")) is not None:
+        port = client.fileno()  # the clients of a unix socket have no address
+    address = f"{environ.get('REMOTE_ADDR')}:{port}"
     return hashlib.blake2b(address.encode(), digest_size=8, key=_SECRET).hexdigest()
 
 

@@ -1,5 +1,8 @@
 """Parameters: a value in bounds, or a refusal that names the parameter and quotes what came."""
 
+import contextlib
+import socket
+
 import pytest
 
 from app.channels import params
@@ -257,3 +260,11 @@ def test_a_client_without_a_good_name_is_known_by_its_address_which_is_not_told(
     assert client(HTTP_X_CLIENT_ID=name) == client()
     assert "10.0.0.1" not in client()
     assert client() != client(REMOTE_PORT="6")
+
+
+def test_clients_of_a_unix_socket_are_told_apart():
+    """They have no address: all that gave no name were one subscriber."""
+    with contextlib.ExitStack() as stack:
+        pair = [stack.enter_context(sock) for sock in socket.socketpair()]
+        one, other = ({"REMOTE_ADDR": "", "gunicorn.socket": sock} for sock in pair)
+        assert params.client_id(one) == params.client_id(one) != params.client_id(other)
