@@ -16,6 +16,7 @@ import fcntl
 import struct
 import termios
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -57,7 +58,7 @@ def take_turns(client: object) -> None:
         gevent.sleep(PAUSE_SECONDS)
 
 
-class _Reader:
+class _Bounded:
     __slots__ = ()
 
     def recv(self, *args: Any) -> Any:
@@ -68,8 +69,13 @@ class _Reader:
         take_turns(self)
         return data
 
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As `sendall`: gunicorn calls it for a `100 Continue`, and waits for ever as well."""
+        self.sendall(data, flags)  # type: ignore[attr-defined]  # of the classes below
+        return len(data)
 
-class _Plain(_Reader, socket.socket):
+
+class _Plain(_Bounded, socket.socket):
     __slots__ = ()
 
     def sendall(self, data: Any, flags: int = 0) -> None:
@@ -80,12 +86,12 @@ class _Plain(_Reader, socket.socket):
         except TimeoutError as error:
             raise _gone() from error
         if sent < len(data):
-            _send(self, memoryview(data)[sent:])
+            _send(self, super(_Bounded, self).send, memoryview(data)[sent:])
 
 
-class _Tls(_Reader, gevent.ssl.SSLSocket):
+class _Tls(_Bounded, gevent.ssl.SSLSocket):
     def sendall(self, data: Any, flags: int = 0) -> None:
-        _send(self, memoryview(data))
+        _send(self, super(_Bounded, self).send, memoryview(data))
 
 
 _KINDS = {socket.socket: _Plain, gevent.ssl.SSLSocket: _Tls}
@@ -137,13 +143,13 @@ def discard(environ: dict[str, Any]) -> None:
         return  # it has no more, or not in a form that could be read
 
 
-def _send(client: Any, data: memoryview) -> None:
+def _send(client: Any, send: Callable[[memoryview], int], data: memoryview) -> None:
     """Send, as long as the client takes some of it every SEND_SECONDS. Raises ConnectionResetError otherwise."""
     while data:
         waiting = _waiting(client)
         try:
             with gevent.Timeout(SEND_SECONDS):
-                sent = client.send(data)
+                sent = send(data)
         except gevent.Timeout:
             sent = 0
         except TimeoutError as error:

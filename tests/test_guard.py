@@ -47,13 +47,16 @@ def test_what_is_sent_arrives_whole(pair):
         taken += client.recv(65536)
     sending.get(timeout=1)
     assert taken == MUCH
+    assert ours.send(b"100") == 3
+    assert client.recv(10) == b"100"
 
 
-def test_who_takes_nothing_is_gone(pair):
+@pytest.mark.parametrize("send", ["sendall", "send"], ids=["an answer", "100 Continue"])
+def test_who_takes_nothing_is_gone(pair, send):
     ours, _ = pair
     begun = time.monotonic()
     with gevent.Timeout(5), pytest.raises(ConnectionResetError):
-        ours.sendall(MUCH)
+        getattr(ours, send)(MUCH)
     assert time.monotonic() - begun > 0.09
     # Closed, it leaves nothing to be sent with the system.
     linger = ours.getsockopt(system.SOL_SOCKET, system.SO_LINGER, 8)

@@ -75,7 +75,7 @@ def test_polls_are_bounded_by_the_descriptors_that_the_process_may_have(tmp_path
             await_that(lambda: server.counts()["polls"] == 90)
             assert {answer.status for answer in herd.answers} == {503}
             assert server.get("/healthz")[0] == 200
-            herd.add(b"", 200)  # more than there are descriptors: they wait to be accepted
+            herd.add(b"", 60)  # more than there are descriptors: they wait to be accepted
             assert server.get("/healthz")[0] == 200
         assert "Too many open files" not in server.output()
 
