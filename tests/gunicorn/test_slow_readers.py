@@ -126,7 +126,7 @@ def test_a_page_ends_at_a_mebibyte_and_the_next_goes_on(server):
 
 
 def test_a_client_that_takes_nothing_does_not_hold_a_worker_that_stops(tmp_path):
-    with Server(tmp_path, inspected=True, env={"TEST_SEND_SECONDS": SEND_SECONDS}) as server:
+    with Server(tmp_path, inspected=True, env={"TEST_SEND_SECONDS": 4}) as server:
         fill(server)
         sock = await_that(lambda: stuck_whole(server))
         code, seconds = server.terminate()
