@@ -33,8 +33,9 @@ limit_request_line = 8190
 # Longer than proxies keep an idle upstream connection (nginx: 60 s), so that they close it and not we, under a request.
 keepalive = 75
 
-# Parked polls are answered within BIDE_DRAIN_SECONDS; the rest is for requests that are in work.
-graceful_timeout = max(10, int(_settings.drain_seconds) + 5)
+# Parked polls are answered within BIDE_DRAIN_SECONDS; the rest is for requests that are in work, whose bodies have
+# ten seconds to come.
+graceful_timeout = max(12, int(_settings.drain_seconds) + 5)
 
 # Only the worker's heartbeat, not a bound on requests.
 timeout = 60

@@ -28,6 +28,11 @@ from gunicorn.http.errors import ParseException
 SEND_SECONDS = 30.0
 
 
+#: So much is left to the system at most that it has not sent yet; it would take megabytes for each client.
+SYSTEM_BYTES = 128 * 1024
+#: What a worker keeps of its answers for clients that are slow to take them. Above it they have less time.
+UNSENT_BYTES = 64 * 1024 * 1024
+HURRIED_SECONDS = 1.0
 #: After an answer to a request whose body nobody read so much of it is read and thrown away, so that the client meets
 #: the answer and not a reset.
 LINGER_BYTES = 1024 * 1024
@@ -35,6 +40,12 @@ LINGER_SECONDS = 1.0
 #: A client that keeps the event loop from turning for so long lets it turn.
 TURN_SECONDS = 0.005
 PAUSE_SECONDS = 1e-6
+
+
+class _Unsent:
+    """What all greenlets that wait for slow clients still have to send."""
+
+    size = 0
 
 
 class _Turns:
@@ -105,6 +116,7 @@ def guard(client: Any) -> None:
         with contextlib.suppress(OSError, AttributeError):  # a unix socket, or a system that has no such thing
             # For what the system has taken from us already: without it, it keeps that for minutes, closed or not.
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SYSTEM_BYTES)
 
 
 def defer_handshakes(cfg: Any) -> None:
@@ -145,21 +157,30 @@ def discard(environ: dict[str, Any]) -> None:
 
 def _send(client: Any, send: Callable[[memoryview], int], data: memoryview) -> None:
     """Send, as long as the client takes some of it every SEND_SECONDS. Raises ConnectionResetError otherwise."""
-    while data:
-        waiting = _waiting(client)
-        try:
-            with gevent.Timeout(SEND_SECONDS):
-                sent = send(data)
-        except gevent.Timeout:
-            sent = 0
-        except TimeoutError as error:
-            raise _gone() from error
+    _Unsent.size += len(data)
+    try:
+        while data:
+            sent = _send_some(client, send, data)
+            _Unsent.size -= sent
+            data = data[sent:]
+    finally:
+        _Unsent.size -= len(data)
+
+
+def _send_some(client: Any, send: Callable[[memoryview], int], data: memoryview) -> int:
+    waiting = _waiting(client)
+    try:
+        with gevent.Timeout(SEND_SECONDS if _Unsent.size <= UNSENT_BYTES else min(HURRIED_SECONDS, SEND_SECONDS)):
+            return send(data)
+    except gevent.Timeout:
         # The system takes more only when there is much room again: a slow reader may have taken some all the same.
-        if not sent and _waiting(client) >= waiting:
-            # A close would leave the system with what is still to be sent.
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise _gone()
-        data = data[sent:]
+        if _waiting(client) < waiting:
+            return 0
+    except TimeoutError as error:
+        raise _gone() from error
+    # A close would leave the system with what is still to be sent.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise _gone()
 
 
 def _gone() -> ConnectionResetError:

@@ -72,14 +72,14 @@ class Connections:
     """The open connections of this worker, and which of them have a request in work.
 
     Above `kept` of them a connection is closed after its answer, however long its client would keep it, and those on
-    which nothing was asked yet are shut, the oldest first: who connects and is silent keeps nobody out for long.
+    which nothing is asked are shut, the oldest first: who connects and is silent keeps nobody out for long.
     """
 
     def __init__(self, worker: AsyncWorker, kept: int) -> None:
         self.kept = kept
         self.open = 0
         self._silent: dict[Any, float] = {}  # has not asked anything yet: since when it is open; the oldest is first
-        self._idle: set[Any] = set()  # between two requests; one whose request is in work is in neither
+        self._idle: dict[Any, None] = {}  # between two requests; one whose request is in work is in neither
         handle: Callable[[Any, Any, Any], object] = worker.handle
         names: dict[Any, _Listener] = {}
 
@@ -95,18 +95,29 @@ class Connections:
             finally:
                 self.open -= 1
                 self._silent.pop(client, None)
-                self._idle.discard(client)
+                self._idle.pop(client, None)
 
-        # On this one object, before its run() takes the method for its listeners: gunicorn has no hook for it.
+        handle_request: Callable[[Any, Any, Any, Any], object] = worker.handle_request
+
+        def handle_request_known(listener_name: Any, req: Any, client: Any, addr: Any) -> object:
+            self.begin(client)
+            try:
+                return handle_request(listener_name, req, client, addr)
+            finally:
+                self.end(client)
+
+        # On this one object, before its run() takes the method for its listeners: gunicorn has no hook for it. The
+        # requests of other apps in the same process count as well.
         worker.handle = handle_known  # type: ignore[method-assign]  # see above
+        worker.handle_request = handle_request_known  # type: ignore[assignment]  # see above
 
     def begin(self, client: Any) -> None:
         guard.take_turns(client)
         self._silent.pop(client, None)
-        self._idle.discard(client)
+        self._idle.pop(client, None)
 
     def end(self, client: Any) -> None:
-        self._idle.add(client)
+        self._idle[client] = None
 
     def shut_idle(self) -> None:
         """Shut for reading every connection that has no request in work and had time to ask."""
@@ -118,7 +129,7 @@ class Connections:
         for client in self._silent_for(HEAD_SECONDS):
             self._shut(client)
         if self.open > self.kept:
-            for client in self._silent_for(FIRST_REQUEST_SECONDS)[: self.open - self.kept]:
+            for client in [*self._silent_for(FIRST_REQUEST_SECONDS), *self._idle][: self.open - self.kept]:
                 self._shut(client)
 
     def _silent_for(self, seconds: float) -> list[Any]:
@@ -138,7 +149,7 @@ class Connections:
 
 
 class Gate:
-    """The outermost WSGI layer: notes which connection has a request in work, and closes those that must not go on.
+    """The outermost WSGI layer: closes the connections that must not go on.
 
     gunicorn drops a `Connection` header that an app sets; its response object, which `start_response` belongs to,
     can be told to close instead, until the head of the answer is sent.
@@ -153,23 +164,15 @@ class Gate:
         """The WSGI application. A method and no `__call__`, which would cost each parked poll 1 KiB of C stack."""
         if environ.get("CONTENT_LENGTH", "").strip("0") or "HTTP_TRANSFER_ENCODING" in environ:
             environ[UNREAD] = True  # until somebody has read the body to its end
-        client = environ.get("gunicorn.socket")
+        body = self._wsgi(environ, start_response)
         connections = self.connections
-        if connections is None or client is None:
-            body = self._wsgi(environ, start_response)
-            return _Lingering(body, environ) if UNREAD in environ else body
-        connections.begin(client)
-        try:
-            body = self._wsgi(environ, start_response)
-            if self._notifier.draining or CLOSE in environ or UNREAD in environ or connections.open > connections.kept:
-                force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
-                if force_close is not None:
-                    force_close()
-                if UNREAD in environ:
-                    return _Lingering(body, environ)
-            return body
-        finally:
-            connections.end(client)
+        if connections is not None and (
+            self._notifier.draining or CLOSE in environ or UNREAD in environ or connections.open > connections.kept
+        ):
+            force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+            if force_close is not None:
+                force_close()
+        return _Lingering(body, environ) if UNREAD in environ else body
 
 
 class _Lingering:

@@ -39,6 +39,7 @@ def in_a_worker(monkeypatch, connections=16_000):
         sockets=[],
         alive=True,
         handle=lambda *_: None,
+        handle_request=lambda *_: None,
     )
     monkeypatch.setattr(package, "find_worker", lambda: worker)
     return worker

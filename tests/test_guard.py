@@ -73,6 +73,44 @@ def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
     assert left == [3]
 
 
+def test_clients_that_keep_too_much_between_them_have_less_time(pair, monkeypatch):
+    """A hundred clients that read nothing kept a hundred pages of a mebibyte for half a minute."""
+    ours, _ = pair
+    monkeypatch.setattr(module, "SEND_SECONDS", 100)
+    monkeypatch.setattr(module, "HURRIED_SECONDS", 0.1)
+    monkeypatch.setattr(module, "UNSENT_BYTES", len(MUCH) - 1)
+    half = MUCH[: len(MUCH) // 2]
+    other, reader = socket.socketpair()
+    guard(other)
+    first = gevent.spawn(ours.sendall, half)
+    gevent.sleep(0)
+    with gevent.Timeout(5), pytest.raises(ConnectionResetError):
+        other.sendall(MUCH)
+    # Who came first has his time.
+    assert not first.ready()
+    first.kill()
+    assert module._Unsent.size == 0
+    other.close()
+    reader.close()
+
+
+def test_the_system_takes_little_of_an_answer_that_is_not_on_its_way():
+    """It took four mebibytes for each client that reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.socket()
+        client.setsockopt(system.SOL_SOCKET, system.SO_RCVBUF, 4096)
+        client.connect(listener.getsockname())
+        ours, _ = listener.accept()
+        guard(ours)
+        sending = gevent.spawn(ours.sendall, MUCH)
+        gevent.sleep(0.05)
+        assert not sending.ready()
+        assert module._waiting(ours) < 4 * module.SYSTEM_BYTES
+        sending.kill()
+        ours.close()
+        client.close()
+
+
 def gave_up(*_):
     raise TimeoutError(110, "Connection timed out")
 

@@ -1,5 +1,6 @@
 """Beside answering: housekeeping, stopping without cutting a client off, and finding the worker to do it for."""
 
+import contextlib
 import signal
 import socket
 from types import SimpleNamespace
@@ -35,6 +36,9 @@ class Worker:
         self.ended.wait()
         if addr == "broken":
             raise OSError
+
+    def handle_request(self, name, request, client, addr):
+        return request(client)
 
 
 @pytest.fixture
@@ -182,6 +186,37 @@ def test_a_connection_that_ended_is_forgotten_however_it_ended(worker, connectio
     wait_until(lambda: not connections._silent and not connections._idle, "forgotten")
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_connection_is_busy_as_long_as_its_request_is_in_work_whichever_app_serves_it(worker, connections, fails):
+    """The connections of another app beside Bide were shut ten seconds after they were opened."""
+    busy = []
+
+    def request(client):
+        busy.append(client not in connections._idle)
+        if fails:
+            raise RuntimeError
+        return "what gunicorn returned"
+
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
+        assert worker.handle_request("name", request, "client", "address") == "what gunicorn returned"
+    assert busy == [True]
+    assert list(connections._idle) == ["client"]
+
+
+def test_connections_between_two_requests_make_room_too_after_the_silent_ones(connections, accepted, clock):
+    """Idle ones and a hundred slow bodies kept everybody else out of a full worker."""
+    idle = [accepted()[0] for _ in range(3)]
+    for ours in idle:
+        connections.begin(ours)
+    for ours in reversed(idle):
+        connections.end(ours)
+    silent, _ = accepted()
+    clock.now += module.FIRST_REQUEST_SECONDS
+    connections.kept = 2
+    connections.shut_slow()
+    assert [is_shut(each) for each in (*idle, silent)] == [False, False, True, True]
+
+
 class Answering:
     """Stands for gunicorn's response, whose method `start_response` is."""
 
@@ -208,28 +243,6 @@ def make_gate(wsgi=lambda environ, start_response: [b"body"], draining=False):
 
 def test_a_gate_lets_through_what_no_worker_asks():
     assert not through(make_gate(draining=True))
-
-
-def test_a_gate_notes_which_connection_has_a_request_in_work(connections):
-    def wsgi(environ, start_response):
-        assert "client" not in connections._idle
-        return [b"body"]
-
-    gate = make_gate(wsgi)
-    gate.connections = connections
-    assert not through(gate)
-    assert connections._idle == {"client"}
-
-
-def test_a_gate_forgets_a_request_that_failed(connections):
-    def wsgi(environ, start_response):
-        raise RuntimeError
-
-    gate = make_gate(wsgi)
-    gate.connections = connections
-    with pytest.raises(RuntimeError):
-        through(gate)
-    assert connections._idle == {"client"}
 
 
 def test_a_gate_closes_every_connection_while_the_worker_stops(connections):
