@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import accumulate
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -19,12 +20,12 @@ from .names import TYPE_RULE, is_type
 
 MAX_DEPTH: Final = 64
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRINGS = re.compile(_STRING)
-_STRINGS_OR_SPACE = re.compile(rb"(" + _STRING + rb")|[ \t\r\n]+")
+_WHITE = b" \t\r\n"
 _SPACE = re.compile(rb"[ \t\r\n]").search
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]").search
-_BRACKETS = re.compile(rb"[\[\]{}]")
+#: Brackets as the steps that they are, as signed bytes; everything else goes.
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -53,14 +54,21 @@ _plain_decoder = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) 
 _encode = msgspec.json.Encoder().encode
 
 
+def _cut_at_quotes(text: bytes) -> list[bytes]:
+    """Accepted JSON cut into what is outside of strings, inside, outside, and so on, without a step of Python's for each
+    of them: a text of nothing but short strings held the worker for a third of a second.
+
+    What is escaped is bytes instead that UTF-8 does not have. The first of several backslashes begins an escape.
+    """
+    return text.replace(rb"\\", b"\xff").replace(rb'\"', b"\xfe").split(b'"')
+
+
 def _check_depth(text: bytes, bound: int) -> None:
     if text.count(b"[") + text.count(b"{") <= bound:
         return
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", text)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > bound:
-            raise InvalidBody(f"A message may be nested {MAX_DEPTH} deep")
+    steps = b"".join(_cut_at_quotes(text)[::2]).translate(_STEPS, _NO_BRACKETS)
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > bound:
+        raise InvalidBody(f"A message may be nested {MAX_DEPTH} deep")
 
 
 def check_json(body: bytes) -> Any:
@@ -78,7 +86,7 @@ def check_json(body: bytes) -> Any:
         raise InvalidBody(f"A message may be nested {MAX_DEPTH} deep") from None
     except json.JSONDecodeError as error:
         raise InvalidBody(f"The body is not JSON: {error.msg} at character {error.pos}") from None
-    # Only now: in a text that is no JSON a string may have no end, and be searched for again from each of its quotes.
+    # Only now: it counts on strings that end.
     _check_depth(body, MAX_DEPTH + 2)
     if _SURROGATE_ESCAPE(text):
         try:
@@ -95,8 +103,11 @@ def plain_value(body: bytes) -> Any:
 
 def compact(text: bytes) -> bytes:
     """The same JSON without the space between its tokens. Expects text that `check_json` accepted."""
-    # A third of what sub() takes, which expands its template for each match: a body may have 300,000 of them.
-    return b"".join(filter(None, _STRINGS_OR_SPACE.split(text))) if _SPACE(text) else text
+    if not _SPACE(text):
+        return text
+    pieces = _cut_at_quotes(text)
+    pieces[::2] = b'"'.join(pieces[::2]).translate(None, _WHITE).split(b'"')
+    return b'"'.join(pieces).replace(b"\xfe", rb'\"').replace(b"\xff", rb"\\")
 
 
 def from_text(text: str) -> bytes:

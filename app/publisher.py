@@ -63,18 +63,21 @@ class Publisher:
 
     def check(self, channel: str, messages: Sequence[bytes], *, batch: bool = False) -> Sequence[bytes]:
         """Return the messages (compact JSON) if the channel may be published to and takes all of them."""
+        self.check_count(channel, len(messages))
+        for message in messages:
+            check_message(message, self._max_message_bytes, "messages" if batch else "message")
+        return messages
+
+    def check_count(self, channel: str, count: int) -> None:
+        """Raise if the channel may not be published to, or does not take so many messages at once."""
         check_channel(channel)
         if is_own(channel):
             raise Forbidden(f"Channels that begin with '@bide.' are published by the server alone; {channel} does")
         most = min(MAX_BATCH, self._store.retention(channel).events)
-        if len(messages) > most:
+        if count > most:
             raise InvalidRequest(
-                f"A batch for {channel} has at most {most:,} messages; this one has {len(messages):,}",
-                param="messages",
+                f"A batch for {channel} has at most {most:,} messages; this one has {count:,}", param="messages"
             )
-        for message in messages:
-            check_message(message, self._max_message_bytes, "messages" if batch else "message")
-        return messages
 
     def append(
         self, channel: str, messages: Sequence[bytes], type: str | None, key: str | None, subject: str = ""

@@ -15,9 +15,11 @@ import gevent
 import msgspec
 from gunicorn.http.errors import NoMoreData, ParseException
 
+from .. import guard
 from ..errors import BodyTimeout, InvalidBody, InvalidRequest, MessageRequired, TooLarge, UnsupportedBody
 from ..lifecycle import UNREAD
 from ..messages import check_json, check_type, compact, from_text, plain_value
+from ..publisher import MAX_BATCH
 
 #: A body has this long to arrive whole.
 BODY_SECONDS: Final = 10.0
@@ -88,7 +90,7 @@ def publication(environ: dict[str, Any], max_bytes: int) -> Publication:
     if charset not in ("utf-8", "utf8", "us-ascii", ""):
         raise UnsupportedBody(f"Send {_ACCEPTED}; got charset {charset[:40]!r}")
     if media == "application/json" or media.endswith("+json"):
-        return _of_json(body)
+        return _of_json(body, environ.get("gunicorn.socket"))
     if media == "text/plain":
         return Publication([from_text(_decoded(body))], False, None)
     if media == "application/x-www-form-urlencoded":
@@ -110,10 +112,11 @@ def json_object(environ: dict[str, Any], max_bytes: int) -> dict[str, Any]:
     return value
 
 
-def _of_json(body: bytes) -> Publication:
+def _of_json(body: bytes, client: Any) -> Publication:
     if not body.strip():
         raise MessageRequired('Send a JSON object such as {"message": "hello"}', param="message")
     value = check_json(body)
+    guard.take_turns(client)  # a full body of brackets takes some tens of milliseconds
     if not isinstance(value, dict):
         raise InvalidBody('The body is a JSON object such as {"message": "hello"}')
     asked = _decode_publishing(body)
@@ -125,7 +128,14 @@ def _of_json(body: bytes) -> Publication:
     if messages is not msgspec.UNSET:
         if not isinstance(value["messages"], list) or not value["messages"]:
             raise InvalidRequest("messages is a list of at least one message", param="messages")
-        return Publication([compact(bytes(raw)) for raw in _decode_list(messages)], True, kind, channels)
+        if (count := len(value["messages"])) > MAX_BATCH:
+            # Before they are cut out: a body has room for half a million.
+            raise InvalidRequest(f"A batch has at most {MAX_BATCH:,} messages; this one has {count:,}", param="messages")
+        batch = []
+        for raw in _decode_list(messages):
+            batch.append(compact(bytes(raw)))
+            guard.take_turns(client)
+        return Publication(batch, True, kind, channels)
     if message is msgspec.UNSET:
         raise MessageRequired('Send a JSON object such as {"message": "hello"}', param="message")
     return Publication([compact(bytes(message))], False, kind, channels)
