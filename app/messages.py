@@ -60,7 +60,7 @@ def _cut_at_quotes(text: bytes) -> list[bytes]:
 
     What is escaped is bytes instead that UTF-8 does not have. The first of several backslashes begins an escape.
     """
-    return text.replace(rb"\\", b"\xff").replace(rb'\"', b"\xfe").split(b'"')
+    return text.replace(rb"\\", b"\xff").replace(rb"\"", b"\xfe").split(b'"')
 
 
 def _check_depth(text: bytes, bound: int) -> None:
@@ -107,7 +107,7 @@ def compact(text: bytes) -> bytes:
         return text
     pieces = _cut_at_quotes(text)
     pieces[::2] = b'"'.join(pieces[::2]).translate(None, _WHITE).split(b'"')
-    return b'"'.join(pieces).replace(b"\xfe", rb'\"').replace(b"\xff", rb"\\")
+    return b'"'.join(pieces).replace(b"\xfe", rb"\"").replace(b"\xff", rb"\\")
 
 
 def from_text(text: str) -> bytes:

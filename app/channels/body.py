@@ -130,7 +130,9 @@ def _of_json(body: bytes, client: Any) -> Publication:
             raise InvalidRequest("messages is a list of at least one message", param="messages")
         if (count := len(value["messages"])) > MAX_BATCH:
             # Before they are cut out: a body has room for half a million.
-            raise InvalidRequest(f"A batch has at most {MAX_BATCH:,} messages; this one has {count:,}", param="messages")
+            raise InvalidRequest(
+                f"A batch has at most {MAX_BATCH:,} messages; this one has {count:,}", param="messages"
+            )
         batch = []
         for raw in _decode_list(messages):
             batch.append(compact(bytes(raw)))
