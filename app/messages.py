@@ -57,7 +57,8 @@ _encode = msgspec.json.Encoder().encode
 def _cut_at_quotes(text: bytes) -> list[bytes]:
     """Accepted JSON cut into what is outside of strings, inside, outside, and so on.
 
-    Without a step of Python's for each of them: a text of short strings held the worker for a third of a second. What is escaped is bytes instead that UTF-8 does not have. The first of several backslashes begins an escape.
+    Without a step of Python's for each of them: a text of short strings held the worker for a third of a second. What
+    is escaped is bytes instead that UTF-8 does not have. The first of several backslashes begins an escape.
     """
     return text.replace(rb"\\", b"\xff").replace(rb"\"", b"\xfe").split(b'"')
 
