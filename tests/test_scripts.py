@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PYTHON = shlex.quote(sys.executable)
-OF_BENCH = [ROOT / "scripts/bench/run", ROOT / "scripts/bench/build"]
+OF_BENCH = [ROOT / "scripts/bench" / name for name in ("run", "build", "hostile")]
 SCRIPTS = sorted(path for path in [*ROOT.glob("scripts/*"), *OF_BENCH, ROOT / ".ci/run"] if path.is_file())
 
 #: Stand-ins for the two steps that take long. The fake environment has the interpreter that runs the tests.
