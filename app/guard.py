@@ -61,12 +61,13 @@ def take_turns(client: object) -> None:
 
     Called where a client has sent something: who waits for an answer before the next request never waits here.
     """
-    turn = get_hub().loop.iteration
-    if _Turns.last is not client or _Turns.turn != turn:
-        _Turns.last, _Turns.turn, _Turns.since = client, turn, time.monotonic()
-    elif time.monotonic() - _Turns.since > TURN_SECONDS:
+    loop = get_hub().loop
+    if _Turns.last is client and _Turns.turn == loop.iteration:
+        if time.monotonic() - _Turns.since <= TURN_SECONDS:
+            return
         # Not 0: such a sleep may be over before the loop has looked at the connections.
         gevent.sleep(PAUSE_SECONDS)
+    _Turns.last, _Turns.turn, _Turns.since = client, loop.iteration, time.monotonic()
 
 
 class _Bounded:

@@ -8,6 +8,7 @@ never comes gives its greenlet back after `BODY_SECONDS`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -106,7 +107,7 @@ def json_object(environ: dict[str, Any], max_bytes: int) -> dict[str, Any]:
     media = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media != "application/json" and not media.endswith("+json"):
         raise UnsupportedBody(f"Send application/json; got {media[:80]!r}")
-    if not isinstance(check_json(body), dict):
+    if not isinstance(check_json(body, partial(guard.take_turns, environ.get("gunicorn.socket"))), dict):
         raise InvalidBody("The body is a JSON object")
     value: dict[str, Any] = plain_value(body)
     return value
@@ -115,8 +116,8 @@ def json_object(environ: dict[str, Any], max_bytes: int) -> dict[str, Any]:
 def _of_json(body: bytes, client: Any) -> Publication:
     if not body.strip():
         raise MessageRequired('Send a JSON object such as {"message": "hello"}', param="message")
-    value = check_json(body)
-    guard.take_turns(client)  # a full body of brackets takes some tens of milliseconds
+    value = check_json(body, pause := partial(guard.take_turns, client))
+    pause()
     if not isinstance(value, dict):
         raise InvalidBody('The body is a JSON object such as {"message": "hello"}')
     asked = _decode_publishing(body)
@@ -136,7 +137,7 @@ def _of_json(body: bytes, client: Any) -> Publication:
         batch = []
         for raw in _decode_list(messages):
             batch.append(compact(bytes(raw)))
-            guard.take_turns(client)
+            pause()
         return Publication(batch, True, kind, channels)
     if message is msgspec.UNSET:
         raise MessageRequired('Send a JSON object such as {"message": "hello"}', param="message")
