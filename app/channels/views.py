@@ -130,7 +130,11 @@ def subscribers(channel: str) -> Response:
 def delete(channel: str) -> Response:
     """DELETE /channels/<channel>"""
     _server().delete(check_channel(channel))
-    return Response(status=204)
+    response = Response(status=204)
+    # What is not there has no type: Flask would call it text/html.
+    del response.headers["Content-Type"]
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _server() -> Server:
