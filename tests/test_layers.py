@@ -19,7 +19,7 @@ FLOORS = [
     {""},
     {"backup", "factory"},
     {"access", "channels", "service"},
-    {"channels.problems", "channels.views", "service.health"},
+    {"channels.problems", "channels.views", "service.description", "service.health"},
     {"access.origins", "access.private", "channels.answers", "channels.body", "channels.params"},
     {"server"},
     {"lifecycle", "publisher", "roster", "subscriber"},

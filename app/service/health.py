@@ -21,6 +21,7 @@ GREETING = {
         "history": "/channels/{channel}/events",
         "alive": "/healthz",
         "ready": "/readyz",
+        "description": "/openapi.json",
     },
 }
 

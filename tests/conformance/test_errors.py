@@ -18,6 +18,7 @@ PATHS = {
     "/channels/{}/subscribers": {"GET", "HEAD"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
+    "/openapi.json": {"GET", "HEAD"},
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -30,7 +30,7 @@ def test_every_link_of_the_greeting_leads_somewhere(app, client):
     assert set(client.get("/").json["links"].values()) <= rules
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/openapi.json"])
 def test_no_answer_is_kept_by_anyone_on_the_way(client, path):
     assert client.get(path).headers["Cache-Control"] == "no-store"
     head = client.head(path)
