@@ -203,4 +203,8 @@ def _hold(asked: Asked, timeout: str | None, environ: dict[str, Any], settings: 
 
 def _number_text(value: Any) -> str:
     """A JSON value as the text that a query would have had; what is no number or text becomes one that is refused."""
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else repr(value)
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return repr(value)
+    text = str(value)
+    # Python writes 0.00001 with an exponent, however it was sent.
+    return f"{value:f}" if isinstance(value, float) and "e" in text else text

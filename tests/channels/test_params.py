@@ -3,6 +3,9 @@
 import contextlib
 import socket
 
+
+import json
+
 import pytest
 
 from app.channels import params
@@ -205,6 +208,11 @@ def test_a_poll_by_post_of_one_channel_is_one_of_several():
     assert ask_by_post({"channels": {"a": 0}, "timeout": None, "limit": None}).timeout == 20
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("0.00001", 0.00001), ("1e-7", 0), ("1e300", 40), ("2e1", 20)])
+def test_a_hold_by_post_is_a_number_however_python_spells_it(text, seconds):
+    assert ask_by_post(json.loads(f'{{"channels": {{"a": 0}}, "timeout": {text}}}')).timeout == seconds
+
+
 #: JSON values that stand for no number, whatever is asked for.
 NO_JSON_NUMBERS = [True, -1, "", "x", [1], {}]
 BAD_BODIES = [
@@ -214,7 +222,7 @@ BAD_BODIES = [
     ("channels", {"channels": {f"c{n}": 0 for n in range(101)}}),
     ("channel", {"channels": {"a b": 0}}),
     *[("last_event_id", {"channels": {"a": value}}) for value in (*NO_JSON_NUMBERS, None, 1.0, 1e300, 2**53)],
-    *[("timeout", {"channels": {"a": 0}, "timeout": value}) for value in (*NO_JSON_NUMBERS, 1e-7)],
+    *[("timeout", {"channels": {"a": 0}, "timeout": value}) for value in (*NO_JSON_NUMBERS, -1e-7)],
     *[("limit", {"channels": {"a": 0}, "limit": value}) for value in (*NO_JSON_NUMBERS, 0, 1001, 1.0)],
 ]
 
