@@ -1,6 +1,7 @@
 """The description as tests use it: its text as it is written, and a closed form in which no answer may have more."""
 
 import copy
+import functools
 from pathlib import Path
 
 import jsonschema_rs
@@ -74,8 +75,16 @@ def validator(description, schema):
     return jsonschema_rs.Draft202012Validator({**root, "allOf": [schema]})
 
 
-def answer_validator(description, path, method="get", status="200"):
-    """Judges the JSON of one answer."""
-    response = resolved(description, description["paths"][path][method]["responses"][status])
-    (media,) = response["content"].values()
-    return validator(description, media["schema"])
+@functools.cache
+def _judge(path):
+    description = closed()
+    schema = description["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    return validator(description, schema)
+
+
+def judged(path, answer):
+    """The body of a good answer to a GET, which is as described, with no member more."""
+    assert answer.status == 200, answer.body
+    body = answer.json()
+    _judge(path).validate(body)
+    return body

@@ -24,7 +24,7 @@ HOLD_SECONDS = 0.1
 #: A worker holds no more after it than so much above what it did: tails of what was polled, SQLite's pages.
 MOST_GROWTH_BYTES = 48 * 2**20
 
-SHORT_EXAMPLES, LONG_EXAMPLES = 8, 1000
+SHORT_EXAMPLES, LONG_EXAMPLES = 8, 500
 
 #: Guesses of what belongs together are off: they take the greeting's links, which are templates, for names, and would
 #: take channels from the answers that others use. The two checks are in tests/openapi/checks.py, with what they know.
@@ -81,7 +81,6 @@ def ask_everything(server, folder, beside, *options):
     await_that(lambda: server.counts()["polls"] == 0)
     after = weights(server)
     assert set(after) == set(before), "a worker was lost"
-    print(before, after)
     for pid, weight in after.items():
         assert weight["resident"] - before[pid]["resident"] < MOST_GROWTH_BYTES
     event_id = server.publish("well-behaved", "hello")
@@ -96,15 +95,17 @@ def server(tmp_path, workers):
         yield server
 
 
-@pytest.mark.parametrize(("workers", "beside"), [(1, nobody), (2, well_behaved)])
+BOTH = pytest.mark.parametrize(("workers", "beside"), [(1, nobody), (2, well_behaved)])
+
+
+@BOTH
 def test_the_server_does_what_the_description_says_whatever_is_asked(server, tmp_path, beside):
     ask_everything(server, tmp_path, beside, "--generation-deterministic", "--max-examples", str(SHORT_EXAMPLES))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("beside", [nobody, well_behaved])
+@BOTH
 def test_the_server_does_what_the_description_says_for_much_longer(
     server, tmp_path, beside, pytestconfig, record_property
 ):
