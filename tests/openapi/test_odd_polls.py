@@ -24,6 +24,11 @@ polled = odd.mostly(
 
 
 @odd.law(
+    *[
+        {"path": b"odd-a", "query": query, "last": []}
+        for name in ("last_event_id", "timeout", "limit")
+        for query in odd.alone(name)
+    ],
     path=odd.encoded(polled),
     query=odd.queries(last_event_id=odd.numbers, timeout=odd.numbers, limit=odd.numbers),
     last=odd.headers(odd.numbers),

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 #: Nothing waits longer: the description asks for holds, and this is what they are cut to.
 HOLD_SECONDS = 0.1
 #: A worker holds no more after it than so much above what it did: tails of what was polled, SQLite's pages.
-MOST_GROWTH_BYTES = 48 * 2**20
+MOST_GROWTH_BYTES = 24 * 2**20
 
 SHORT_EXAMPLES, LONG_EXAMPLES = 8, 500
 
