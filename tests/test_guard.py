@@ -96,7 +96,9 @@ def test_clients_that_keep_too_much_between_them_have_less_time(pair, monkeypatc
 
 def test_the_system_takes_little_of_an_answer_that_is_not_on_its_way():
     """It took four mebibytes for each client that reads nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         client = socket.socket()
         client.setsockopt(system.SOL_SOCKET, system.SO_RCVBUF, 4096)
         client.connect(listener.getsockname())

@@ -1,10 +1,8 @@
 """Parameters: a value in bounds, or a refusal that names the parameter and quotes what came."""
 
 import contextlib
-import socket
-
-
 import json
+import socket
 
 import pytest
 
