@@ -1,15 +1,4 @@
-/* The load generator of scripts/bench: subscribers that poll again with the cursor they were given, publishers, exact
-   counts of what came, and what the server's processes used meanwhile.
-
-       load MODE --port N --pids N,N [options]
-
-   park      subscribers that wait: memory and CPU of a parked poll; then one event for each, to see that all wait
-   fanout    closed loop: a channel's next event is published once every subscriber has the last one and polls again
-   paced     events at a rate, whether the server keeps up or not; times are from when an event was due
-   publish   publishers, each with one request at a time, and no subscribers
-   catchup   subscribers that begin at the oldest event and read a backlog, again and again
-
-   Prints JSON. Exits with 3 and prints none where its own CPU time was over the bound: then it was itself measured. */
+/* The load: subscribers and publishers, what an answer to one of them leads to, and what is due. */
 #define _GNU_SOURCE
 #include "load.h"
 
@@ -43,19 +32,12 @@ static struct subscriber *subscribers;
 static struct publisher *publishers;
 static uint32_t *ready, ready_first, ready_count; /* a ring of channels whose next event may be published */
 
-/* Event n belongs to channel n % channels, and is due at begin + n * interval. A channel's events all go over one
-   connection, one after another: so the server must keep their order. */
-static struct {
-    uint64_t total, begin, interval;
-} schedule;
-
-static uint32_t opened; /* channels that had their first event */
 static uint64_t last_progress, publish_turn;
-static bool measuring, edge, reading_again;
+struct load load;
 
-static uint64_t ns(double of_seconds) { return (uint64_t)(of_seconds * 1e9); }
+uint64_t ns(double of_seconds) { return (uint64_t)(of_seconds * 1e9); }
 
-static struct snapshot look(void) {
+struct snapshot look(void) {
     return (struct snapshot){now_ns(), own_cpu_ns(), server_cpu_ns(), figures.totals.deliveries, figures.acknowledged};
 }
 
@@ -68,7 +50,7 @@ static void round_ends(struct channel *channel) {
     if (channel->lacking || !channel->acknowledged || channel->queued) return;
     channel->queued = true;
     ready[(ready_first + ready_count++) % settings.channels] = number;
-    edge = true;
+    load.edge = true;
 }
 
 static void start_reading(struct subscriber *reader) {
@@ -93,7 +75,7 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
                 continue;
             }
             tally_event(&subscriber->tally, number, &figures.totals);
-            if (measuring && settings.mode != CATCHUP) histogram_add(&figures.delivery, now - stamp);
+            if (load.measuring && settings.mode != CATCHUP) histogram_add(&figures.delivery, now - stamp);
             newest = newest || (number == channel->published && subscriber->round != number);
         }
         if (came) last_progress = now;
@@ -106,7 +88,7 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
     if (settings.mode == CATCHUP && subscriber->tally.distinct == settings.backlog) {
         figures.passes++;
         histogram_add(&figures.delivery, now - subscriber->begun);
-        if (reading_again) start_reading(subscriber);
+        if (load.reading_again) start_reading(subscriber);
         else subscriber->done = true;
         return;
     }
@@ -124,12 +106,12 @@ static void published(struct publisher *publisher, const struct answer *answer) 
     if (answer->status >= 200 && answer->status < 300) figures.acknowledged++;
     else go_wrong(answer->status);
     last_progress = now_ns();
-    if (measuring) histogram_add(&figures.publication, last_progress - publisher->connection.sent);
+    if (load.measuring) histogram_add(&figures.publication, last_progress - publisher->connection.sent);
     channel->acknowledged = true;
     if (settings.mode == FANOUT) round_ends(channel);
 }
 
-static void answered(struct connection *connection, const struct answer *answer) {
+void answered(struct connection *connection, const struct answer *answer) {
     if (connection->subscribes) polled(&subscribers[connection->index], answer);
     else published(&publishers[connection->index], answer);
 }
@@ -137,7 +119,7 @@ static void answered(struct connection *connection, const struct answer *answer)
 static void publish(struct publisher *publisher, uint32_t number, uint64_t stamp) {
     struct channel *channel = &channels[number];
     publisher->connection.channel = number;
-    if (!channel->published++) opened++;
+    if (!channel->published++) load.opened++;
     channel->lacking = channel->subscribers;
     channel->acknowledged = false;
     channel->since = stamp;
@@ -145,7 +127,7 @@ static void publish(struct publisher *publisher, uint32_t number, uint64_t stamp
 }
 
 /* Gives idle publishers what there is to publish; says when there will be more. */
-static uint64_t publish_what_is_due(uint64_t now) {
+uint64_t publish_what_is_due(uint64_t now) {
     /* The same for many turns, so that the timer is seldom set. */
     uint64_t step = ns(0.05), wake = (now / step + 2) * step;
     for (uint32_t index = 0; index < settings.publishers; index++) {
@@ -161,11 +143,11 @@ static uint64_t publish_what_is_due(uint64_t now) {
             channels[number].queued = false;
             publish(publisher, number, now);
         } else {
-            while (publisher->next < schedule.total &&
+            while (publisher->next < load.total &&
                    publisher->next % settings.channels % settings.publishers != index)
                 publisher->next++;
-            uint64_t due = schedule.begin + publisher->next * schedule.interval;
-            if (publisher->next >= schedule.total) continue;
+            uint64_t due = load.begin + publisher->next * load.interval;
+            if (publisher->next >= load.total) continue;
             if (due > now) {
                 if (due < wake) wake = due;
                 continue;
@@ -177,7 +159,7 @@ static uint64_t publish_what_is_due(uint64_t now) {
 }
 
 /* A channel whose event does not come goes on without it; what never comes is counted at the end. */
-static void pass_over_stalls(uint64_t now) {
+void pass_over_stalls(uint64_t now) {
     static uint64_t looked;
     if (now < looked + ns(settings.patience / 4)) return;
     looked = now;
@@ -194,12 +176,12 @@ static void pass_over_stalls(uint64_t now) {
 
 static bool publishing(void) {
     for (uint32_t index = 0; index < settings.publishers; index++)
-        if (publishers[index].connection.busy || publishers[index].next < schedule.total) return true;
+        if (publishers[index].connection.busy || publishers[index].next < load.total) return true;
     return false;
 }
 
 /* Waits until everything published is acknowledged and has come, and a moment longer, for what comes twice. */
-static void settle(void) {
+void settle(void) {
     uint64_t now = last_progress = now_ns();
     for (;;) {
         uint64_t lacking = 0;
@@ -216,11 +198,11 @@ static void settle(void) {
         /* A server that waits for a processor has not lost anything yet. */
         if (over && (!lacking || !server_runs() || now > last_progress + ns(wait * 10))) return;
         if (busy && now > last_progress + 60 * SECOND) fail("a publish is not answered");
-        wire_turn(busy && schedule.total ? publish_what_is_due(now) : now + ns(0.01), answered);
+        wire_turn(busy && load.total ? publish_what_is_due(now) : now + ns(0.01), answered);
     }
 }
 
-static void open_publishers(void) {
+void open_publishers(void) {
     publishers = zeroed(settings.publishers, sizeof *publishers);
     for (uint32_t index = 0; index < settings.publishers; index++) {
         publishers[index].connection.index = index;
@@ -228,7 +210,7 @@ static void open_publishers(void) {
     }
 }
 
-static void open_subscribers(void) {
+void open_subscribers(void) {
     subscribers = zeroed(settings.subscribers, sizeof *subscribers);
     for (uint32_t index = 0; index < settings.subscribers; index++) {
         struct subscriber *subscriber = &subscribers[index];
@@ -244,7 +226,7 @@ static void open_subscribers(void) {
 
 /* Until the server has done all that it had to do: less than 0.5 ms of CPU time in 50 ms, twice in a row, and not
    for want of a processor. */
-static void await_quiet(void) {
+void await_quiet(void) {
     uint64_t give_up = now_ns() + 60 * SECOND;
     for (int quiet = 0; quiet < 2;) {
         uint64_t cpu = server_cpu_ns(), until = now_ns() + ns(0.05);
@@ -254,86 +236,20 @@ static void await_quiet(void) {
     }
 }
 
-static void run_park(void) {
-    figures.memory[0] = server_memory_kib();
-    open_subscribers();
-    await_quiet();
-    figures.memory[1] = server_memory_kib();
-    figures.from = look();
-    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
-    figures.to = look();
-    schedule.total = settings.channels;
-    open_publishers();
-    settle();
-}
-
-static void run_catchup(void) {
-    schedule.total = (uint64_t)settings.channels * settings.backlog;
-    uint32_t readers = settings.subscribers;
-    settings.subscribers = 0;
-    open_publishers();
-    settle();
-    settings.subscribers = readers;
-    figures.from = look();
-    reading_again = measuring = true;
-    open_subscribers();
-    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
-    reading_again = false;
-    settle();
-    figures.to = look();
-}
-
-/* fanout, paced and publish: a window between warming up and the end. In a closed loop it begins and ends with a round,
-   since with thousands on one channel a round is long. */
-static void run_window(void) {
-    open_publishers();
-    open_subscribers();
-    if (settings.subscribers) await_quiet();
-    double first_events = settings.mode == PACED ? settings.channels / settings.rate : 0;
-    double warmup = settings.warmup > first_events ? settings.warmup : first_events;
-    uint64_t now = now_ns(), begin = now + ns(warmup), end = 0;
-    if (settings.mode == PACED) {
-        schedule.begin = now;
-        schedule.interval = ns(1 / settings.rate);
-        schedule.total = (uint64_t)((warmup + settings.seconds + 1) * settings.rate);
-    }
-    for (uint32_t number = 0; settings.mode == FANOUT && number < settings.channels; number++) {
+/* Every channel's first event may be published. */
+void begin_rounds(void) {
+    for (uint32_t number = 0; number < settings.channels; number++) {
         channels[number].acknowledged = true;
         round_ends(&channels[number]);
     }
-    for (;;) {
-        now = now_ns();
-        if (settings.mode != FANOUT || edge) {
-            /* A channel's first event may cost more than the others, which are what is measured. */
-            if (!measuring && now >= begin && opened == settings.channels) {
-                figures.from = look();
-                end = figures.from.time + ns(settings.seconds);
-                measuring = true;
-            } else if (measuring && now >= end) {
-                figures.to = look();
-                measuring = false;
-                break;
-            }
-        }
-        edge = false;
-        uint64_t wake = publish_what_is_due(now);
-        if (settings.mode == FANOUT) pass_over_stalls(now);
-        wire_turn(wake, answered);
-    }
-    /* What is still due was only there so that the window's end is like its middle. */
-    for (uint32_t index = 0; index < settings.publishers; index++) publishers[index].next = schedule.total;
-    settle();
 }
 
-int main(int count, char **arguments) {
-    read_options(count, arguments);
+/* What is still due was only there so that the window's end is like its middle. */
+void end_schedule(void) {
+    for (uint32_t index = 0; index < settings.publishers; index++) publishers[index].next = load.total;
+}
+
+void begin_load(void) {
     channels = zeroed(settings.channels, sizeof *channels);
     ready = zeroed(settings.channels, sizeof *ready);
-    wire_start();
-    await_quiet(); /* An earlier run's connections are still being closed. */
-    if (settings.mode == PARK) run_park();
-    else if (settings.mode == CATCHUP) run_catchup();
-    else run_window();
-    report();
-    return 0;
 }

@@ -1,5 +1,5 @@
-/* What the parts of the load generator share: load.c runs the modes, wire.c speaks HTTP, tally.c counts, command.c
-   reads the options and tells the figures. */
+/* What the parts of the load generator share: modes.c is the program, load.c has subscribers and publishers at work,
+   wire.c speaks HTTP, tally.c counts, command.c reads the options and tells the figures. */
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -112,5 +112,31 @@ extern struct figures figures;
 
 void read_options(int count, char **arguments);
 void report(void);
+
+/* -- load.c ------------------------------------------------------------------------------------------------------- */
+
+/* The schedule of the paced mode: event n belongs to channel n % channels, and is due at begin + n * interval. A
+   channel's events all go over one connection, one after another: so the server must keep their order. */
+struct load {
+    uint64_t total, begin, interval;
+    uint32_t opened; /* channels that had their first event */
+    bool measuring, edge, reading_again;
+};
+
+extern struct load load;
+
+void begin_load(void);
+void begin_rounds(void);
+void end_schedule(void);
+void open_publishers(void);
+void open_subscribers(void);
+void answered(struct connection *connection, const struct answer *answer);
+/* Gives idle publishers what there is to publish; says when there will be more. */
+uint64_t publish_what_is_due(uint64_t now);
+void pass_over_stalls(uint64_t now);
+void await_quiet(void);
+void settle(void);
+struct snapshot look(void);
+uint64_t ns(double of_seconds);
 
 #endif

@@ -136,3 +136,12 @@ def test_the_command_says_what_it_takes():
     result = subprocess.run(command, cwd=servers.ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "there is no nobody" in result.stderr
+
+
+@pytest.mark.parametrize(("text", "cpus"), [("0\n", {0}), ("0,2\n", {0, 2}), ("0-1,8\n", {0, 1, 8}), (None, {0})])
+def test_threads_of_one_core_are_not_two_cores(tmp_path, text, cpus):
+    topology = tmp_path / "cpu0/topology"
+    topology.mkdir(parents=True)
+    if text is not None:
+        (topology / "thread_siblings_list").write_text(text)
+    assert servers.siblings(0, tmp_path) == cpus

@@ -67,11 +67,25 @@ SERVERS = [
 
 
 def cores():
-    """One core for the server and another for the load."""
+    """One core for the server and another for the load; no two threads of one core."""
     found = sorted(os.sched_getaffinity(0))
-    if len(found) < 2:
+    others = [cpu for cpu in found if cpu not in siblings(found[0])]
+    if not others:
         raise SystemExit("bench: two cores are needed, one for the server and one for the load")
-    return found[0], found[1]
+    return found[0], others[0]
+
+
+def siblings(cpu, topology=Path("/sys/devices/system/cpu")):
+    """The processors that are threads of one core, itself included; it alone where the system does not tell."""
+    try:
+        text = (topology / f"cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return {cpu}
+    found = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
 
 
 def environment(port, folder):
