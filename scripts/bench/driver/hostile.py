@@ -140,7 +140,7 @@ def arguments():
 
 def main():
     given = arguments()
-    runs, seconds = (1, 3) if given.quick else (5, 10)
+    runs, seconds = (1, 3) if given.quick else (3, 5)
     settings = shipped_settings()
     print("checkout:", settings["checkout"], "| load:", ", ".join(f"{name} {value}" for name, value in LOAD.items()))
     sys.stdout.flush()
