@@ -70,6 +70,8 @@ def _of_ours(error: BideError) -> Response:
 
 
 def _of_werkzeug(error: HTTPException) -> Response:
+    # The request holds it, and its traceback the request: a ring that only the collector would undo.
+    request.routing_exception = None
     status = error.code or 500
     kind, title = KINDS.get(status, ("http-error", error.name))
     detail = "See GET / for the paths there are" if status == 404 else title

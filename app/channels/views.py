@@ -94,10 +94,11 @@ def show_channel(channel: str) -> Response:
     counts, partial = server.roster.count(check_channel(channel))
     info = server.store.info(channel)
     if info is None and not counts[channel]:
-        error = ChannelNotFound(f"{channel} has neither events nor a head nor a subscriber", param="channel")
-        if partial:
-            error.more["partial"] = True
-        raise error
+        raise ChannelNotFound(
+            f"{channel} has neither events nor a head nor a subscriber",
+            param="channel",
+            more={"partial": True} if partial else None,
+        )
     return _told(_entry(info or unknown(channel), counts[channel]), partial)
 
 

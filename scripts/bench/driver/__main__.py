@@ -47,7 +47,7 @@ def groups_of(server):
 
 def main():
     given = arguments()
-    runs, seconds = (1, 0.5) if given.quick else (5, 3)
+    runs, seconds = (1, 0.3) if given.quick else (5, 3)
     servers = [server for server in SERVERS if server.name in given.only and server.available()]
     settings = shipped_settings()
     print("Bide:", ", ".join(f"{name}={value}" for name, value in settings["settings"].items()))
