@@ -60,7 +60,7 @@ def post_worker_init(worker: object) -> None:
     """Spare the collector what lives as long as the worker, and let it run less often: it costs every poll else."""
     gc.collect()
     gc.freeze()
-    # A round over 10,000 young objects takes some milliseconds, in which nobody is answered; over 50,000 it was 30 to 70.
+    # A round over 10,000 young objects takes some milliseconds, in which nobody is answered; over 50,000 30 to 70.
     gc.set_threshold(10_000, 20, 50)
 
 
