@@ -217,6 +217,7 @@ static void arrive(struct connection *connection, void (*answered)(struct connec
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {
         bool was_busy = connection->busy;
+        connection->busy = false;
         reopen(connection);
         if (!was_busy) return;
         if (connection->subscribes) wire_poll(connection);

@@ -31,6 +31,8 @@ class Faulty:
         pieces=False,
         pause=0,
         refuse=(),
+        drop=(),
+        refuse_polls=(),
     ):
         self.lose, self.double, self.delay, self.misplace = set(lose), set(double), set(delay), set(misplace)
         #: slow: one subscriber of each channel is answered 20 ms later than the others.
@@ -39,6 +41,8 @@ class Faulty:
         self.pieces = pieces
         #: The publish that is answered only PAUSE_SECONDS after its event was given out; those that are refused.
         self.pause, self.refuse = pause, set(refuse)
+        #: Publishes whose connection is closed without an answer; polls that are refused, counted from one.
+        self.drop, self.refuse_polls = set(drop), set(refuse_polls)
         #: One poll in so many is hung up on without an answer.
         self.hangup, self.polls, self.hung_up = hangup, 0, 0
         self.lost = self.doubled = self.disordered = self.foreign = 0
@@ -89,6 +93,8 @@ class Faulty:
                     answer = await self._take(channel, await reader.readexactly(int(headers["content-length"])))
                 elif self._is_hung_up_on():
                     break
+                elif self.polls in self.refuse_polls:
+                    answer = ["503 Not Now"], b"{}"
                 else:
                     answer = await self._poll(channel, target, headers, writer)
                 lines, body = answer
@@ -137,6 +143,8 @@ class Faulty:
 
     async def _take(self, channel, body):
         number = int(MESSAGE.search(body)[2])
+        if number in self.drop:
+            raise ConnectionError
         if number in self.refuse:
             return ["503 Not Now"], b"{}"
         self._publish(channel, body, number)

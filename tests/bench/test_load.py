@@ -129,6 +129,20 @@ def test_a_publish_that_is_refused_is_an_error_and_no_publish(load):
         assert report["publishes_total"] == server.published
 
 
+def test_a_publish_that_was_not_answered_is_an_error_and_no_publish(load):
+    with Faulty(drop={3}) as server:
+        report = run(load, "publish", server, channels=5)
+        assert report["errors"] == 5
+        assert report["publishes_total"] == server.published
+
+
+def test_a_poll_that_is_refused_is_an_error_and_loses_nothing(load):
+    with Faulty(refuse_polls={5, 9, 10}) as server:
+        report = run(load, "fanout", server, channels=2, subscribers=6)
+        assert report["errors"] == 3
+        assert {name: report[name] for name in NONE} == NONE
+
+
 def test_parked_polls_are_shown_to_wait(load):
     with Faulty() as server:
         assert counts(run(load, "park", server, channels=10, subscribers=50)) == NONE
