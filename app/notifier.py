@@ -2,7 +2,7 @@
 
 A poll registers a `Waiter` for its channels before it reads; from that moment every announcement for them is seen.
 It clears the waiter's flag before each read and waits after it, so that an append that comes between the read and
-the wait leaves the flag up. The last thing it does is to unregister; `watch` is a context manager for that.
+the wait leaves the flag up. The last thing it does is to unregister.
 
 Each watched channel has a tail: its newest events, ready to send, whole from the id `start` on. An event proves by
 its `prev` that it follows the tail's last; one that does not follow begins a new tail at its own `prev`, and polls
@@ -17,7 +17,6 @@ import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 
 import gevent
 
@@ -83,26 +82,6 @@ class Channel:
         self.idle_since = 0.0
 
 
-class Watch:
-    """`with notifier.watch(channels) as waiter:` registers a waiter, and unregisters it whatever happens."""
-
-    __slots__ = ("_names", "_notifier", "_waiter")
-
-    def __init__(self, notifier: Notifier, names: Iterable[str]) -> None:
-        self._notifier = notifier
-        self._names = names
-        self._waiter = Waiter()
-
-    def __enter__(self) -> Waiter:
-        self._notifier._register(self._names, self._waiter)
-        return self._waiter
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._notifier._unregister(self._names, self._waiter)
-
-
 class Notifier:
     """A store's listener. `retention` bounds what tails may show; `now_us` is the store's clock.
 
@@ -132,10 +111,6 @@ class Notifier:
     def counts(self) -> dict[str, int]:
         """How much there is of everything that could be left behind."""
         return {"waiters": len(self._waiters), "tails": len(self._channels), "tails_bytes": self._tails_bytes}
-
-    def watch(self, names: Iterable[str]) -> Watch:
-        """Register a waiter for the channels, for the time of a `with` block."""
-        return Watch(self, names)
 
     def tail(self, name: str, after: int) -> Tail | None:
         """The channel's tail if it is whole after the id and knows it, else None: then the store is read."""
@@ -223,7 +198,8 @@ class Notifier:
             if waiter not in early and waiter.ending is None:
                 waiter.end("draining")
 
-    def _register(self, names: Iterable[str], waiter: Waiter) -> None:
+    def register(self, names: Iterable[str], waiter: Waiter) -> None:
+        """Wake the waiter from now on for what is announced for the channels."""
         self._waiters[waiter] = None
         if self._drained:
             waiter.ending = "draining"
@@ -235,7 +211,8 @@ class Notifier:
                 del self._idle[name]
             channel.waiters[waiter] = None
 
-    def _unregister(self, names: Iterable[str], waiter: Waiter) -> None:
+    def unregister(self, names: Iterable[str], waiter: Waiter) -> None:
+        """Undo `register`, with the same channels."""
         del self._waiters[waiter]
         for name in names:
             channel = self._channels[name]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from types import TracebackType
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -36,26 +35,6 @@ class _Client:
         self.left_at = 0.0
 
 
-class Here:
-    """`with presence.here(…):` the client is a subscriber of the channels, and lingers afterwards."""
-
-    __slots__ = ("_channels", "_client_id", "_presence", "_transport")
-
-    def __init__(self, presence: Presence, channels: Iterable[str], client_id: str, transport: str) -> None:
-        self._presence = presence
-        self._channels = channels
-        self._client_id = client_id
-        self._transport = transport
-
-    def __enter__(self) -> None:
-        self._presence._enter(self._channels, self._client_id, self._transport)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._presence._leave(self._channels, self._client_id)
-
-
 class Presence:
     """The subscribers of this process; `seconds` is how long a client lingers."""
 
@@ -67,10 +46,6 @@ class Presence:
     def counts(self) -> dict[str, int]:
         """How much there is of everything that could be left behind."""
         return {"present": sum(map(len, self._channels.values())), "lingering": len(self._left)}
-
-    def here(self, channels: Iterable[str], client_id: str, transport: str) -> Here:
-        """Note the client as a subscriber, for the time of a `with` block and a moment after it."""
-        return Here(self, channels, client_id, transport)
 
     def clients(self, channel: str) -> Collection[str]:
         """The ids of the channel's subscribers, good until greenlets are switched."""
@@ -111,7 +86,8 @@ class Presence:
             if not clients:
                 del self._channels[channel]
 
-    def _enter(self, channels: Iterable[str], client_id: str, transport: str) -> None:
+    def enter(self, channels: Iterable[str], client_id: str, transport: str) -> None:
+        """Note the client as a subscriber of the channels, until `leave` with the same ones and a moment after."""
         for channel in channels:
             clients = self._channels.get(channel)
             if clients is None:
@@ -122,7 +98,8 @@ class Presence:
             client.open += 1
             client.transport = transport
 
-    def _leave(self, channels: Iterable[str], client_id: str) -> None:
+    def leave(self, channels: Iterable[str], client_id: str) -> None:
+        """The client has one request less for the channels."""
         now = time.monotonic()
         for channel in channels:
             client = self._channels[channel][client_id]

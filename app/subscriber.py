@@ -14,22 +14,21 @@ at once costs the store nothing. A read that must see every write that was ackno
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from .deadlines import Deadlines
-from .errors import InvalidRequest, StoreUnavailable, TooManyPolls
+from .errors import InvalidRequest, TooManyPolls
 from .events import Event, Page
 from .merge import Ready, merge
 from .notifier import Notifier
+from .poll import Cursor, Place, Poll
 from .presence import Presence
 from .stores import Store
 from .waiter import Waiter
 
-Cursor = int | Literal["latest"]
 #: Has a waiter told when the client hangs up, for the time of a `with` block.
 HangUp = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
@@ -37,28 +36,8 @@ HangUp = Callable[[Callable[[], None]], AbstractContextManager[None]]
 PAGE_BYTES: Final = 1024 * 1024 - 64 * 1024
 #: A hold may end so much earlier, so that clients that came together do not come back together.
 EARLY: Final = 0.05
-#: A parked poll whose channel could not be read tries again after this.
-RETRY_SECONDS: Final = 0.5
 #: No cursor is handed out, and no id given, that differs from the clock by more than this the wrong way.
 CLOCK_STEP_US: Final = 60_000_000
-
-
-class _Place:
-    """Where a poll stands in one channel.
-
-    `after` is the last id that it is past, `held` the cursor to hand out if nothing comes. `gap` is set once events
-    between the cursor and the floor may have existed; `oldest` is then the oldest retained id.
-    """
-
-    __slots__ = ("after", "asked", "channel", "gap", "held", "oldest")
-
-    def __init__(self, channel: str, asked: Cursor) -> None:
-        self.channel = channel
-        self.asked = asked
-        self.after = -1 if asked == "latest" else asked
-        self.held = self.after
-        self.gap = False
-        self.oldest: int | None = None
 
 
 class Subscriber:
@@ -89,60 +68,69 @@ class Subscriber:
         `timeout` is in seconds, 0 never waits. With `limit` the page holds up to so many events, else one.
         Raises InvalidRequest for a cursor from the future, TooManyPolls, StoreUnavailable.
         """
+        waiter = Waiter()
+        poll = self.open(cursors, waiter, timeout=timeout, limit=limit, several=several, client_id=client_id)
+        try:
+            if not poll.is_over:
+                with nullcontext() if hang_up is None else hang_up(waiter.hang_up):
+                    while not poll.is_over:
+                        step = self._deadlines.add(poll.wake_at, waiter)
+                        try:
+                            waiter.wait()
+                        finally:
+                            self._deadlines.remove(step, waiter)
+                        poll.look()
+            return poll.page()
+        finally:
+            poll.close()
+
+    def open(
+        self,
+        cursors: Mapping[str, Cursor],
+        waiter: Waiter,
+        *,
+        timeout: float,
+        limit: int | None = None,
+        several: bool = False,
+        client_id: str = "",
+    ) -> Poll:
+        """Begin a poll, which `waiter` is roused for, and look for the first time; parameters and errors are `poll`'s.
+
+        Whoever opened it closes it.
+        """
         if self.polls >= self.max_polls:
             raise TooManyPolls(
                 f"This worker holds {self.polls:,} polls, its most (BIDE_MAX_POLLS): try again",
                 retry_after=1,
             )
-        deadline = time.monotonic() + timeout * (1 - EARLY * random.random())
-        channels = tuple(cursors)
-        places = [_Place(channel, cursor) for channel, cursor in cursors.items()]
+        poll = Poll(self, cursors, waiter, timeout * (1 - EARLY * random.random()), limit, several, client_id)
         self.polls += 1
         try:
             # What was done elsewhere before this poll must not end it: a delete.
             self._store.catch_up()
-            with (
-                self._presence.here(channels, client_id, "poll"),
-                self._notifier.watch(channels) as waiter,
-            ):
-                found = self._look(places, limit or 1, first=True, fresh=timeout == 0)
-                if not found and timeout > 0 and waiter.ending is None:
-                    if hang_up is None:
-                        found = self._wait(waiter, places, limit or 1, deadline)
-                    else:
-                        with hang_up(waiter.hang_up):
-                            found = self._wait(waiter, places, limit or 1, deadline)
-        finally:
-            self.polls -= 1
-        return _page(places, found, several, limit is not None)
+            self._presence.enter(poll.channels, client_id, "poll")
+            poll.is_present = True
+            self._notifier.register(poll.channels, waiter)
+            poll.is_registered = True
+            poll.found = self.look(poll.places, limit or 1, first=True, fresh=timeout == 0)
+        except BaseException:
+            poll.close()
+            raise
+        return poll
 
-    def _wait(self, waiter: Waiter, places: list[_Place], limit: int, deadline: float) -> Sequence[Event]:
-        by_channel = {place.channel: place for place in places} if len(places) > 1 else None
-        unread: Collection[str] = ()
-        while True:
-            left = deadline - time.monotonic()
-            if left > 0:
-                wake_at = min(deadline, time.monotonic() + RETRY_SECONDS) if unread else deadline
-                step = self._deadlines.add(wake_at, waiter)
-                try:
-                    waiter.wait()
-                finally:
-                    self._deadlines.remove(step, waiter)
-            ready = {*unread, *waiter.ready} if waiter.ready else unread
-            unread = ()
-            waiter.clear()
-            found: Sequence[Event] = ()
-            if ready:
-                try:
-                    found = self._look([by_channel[name] for name in ready] if by_channel else places, limit)
-                except StoreUnavailable:
-                    unread = ready  # stay parked: what was announced is read when the store is back
-            if found or waiter.ending is not None or left <= 0:
-                return found
+    def close(self, poll: Poll) -> None:
+        """Let go of all that the poll has."""
+        self.polls -= 1
+        if poll.is_registered:
+            self._notifier.unregister(poll.channels, poll.waiter)
+        if poll.is_present:
+            self._presence.leave(poll.channels, poll.client_id)
 
-    def _look(
-        self, places: Sequence[_Place], limit: int, *, first: bool = False, fresh: bool = False
-    ) -> Sequence[Event]:
+    def knows(self, places: Sequence[Place]) -> bool:
+        """Whether a look at these places would do without the store."""
+        return all(place.after > 0 and self._notifier.tail(place.channel, place.after) is not None for place in places)
+
+    def look(self, places: Sequence[Place], limit: int, *, first: bool = False, fresh: bool = False) -> Sequence[Event]:
         """What there is for the places, at most `limit` events; gaps and cursors are noted in the places."""
         if len(places) == 1:
             (place,) = places
@@ -155,7 +143,7 @@ class Subscriber:
                 ready.append(Ready(events, partial(self._more, place, fresh)))
         return merge(ready, limit, PAGE_BYTES) if ready else ()
 
-    def _more(self, place: _Place, fresh: bool, after: int, limit: int, max_bytes: int) -> Sequence[Event]:
+    def _more(self, place: Place, fresh: bool, after: int, limit: int, max_bytes: int) -> Sequence[Event]:
         tail = None if fresh else self._notifier.tail(place.channel, after)
         if tail is not None:
             return tail.after(after, limit)
@@ -163,7 +151,7 @@ class Subscriber:
         # What was trimmed between two reads of one poll is left to the next poll, which is told of the gap.
         return reading.events if reading.floor <= after else ()
 
-    def _events(self, place: _Place, limit: int, max_bytes: int, first: bool, fresh: bool) -> Sequence[Event]:
+    def _events(self, place: Place, limit: int, max_bytes: int, first: bool, fresh: bool) -> Sequence[Event]:
         if not fresh and place.after > 0:
             tail = self._notifier.tail(place.channel, place.after)
             if tail is not None:
@@ -205,15 +193,3 @@ def _within(events: Sequence[Event], max_bytes: int) -> Sequence[Event]:
         if size > max_bytes and number:
             return events[:number]
     return events
-
-
-def _page(places: Sequence[_Place], events: Sequence[Event], several: bool, batch: bool) -> Page:
-    cursors = {place.channel: place.held for place in places}
-    for event in events:
-        cursors[event.channel] = event.id
-    gaps = {place.channel: place.oldest for place in places if place.gap}
-    for event in events:
-        # Nothing was retained when the gap was met, and this is what came since.
-        if gaps.get(event.channel, 0) is None:
-            gaps[event.channel] = event.id
-    return Page(cursors, events, gaps, several, batch)

@@ -23,7 +23,7 @@ FLOORS = [
     {"access.origins", "access.private", "channels.answers", "channels.body", "channels.params"},
     {"server"},
     {"lifecycle", "publisher", "roster", "subscriber"},
-    {"capacity", "deadlines", "guard", "hangup", "merge", "notifier", "presence", "stores"},
+    {"capacity", "deadlines", "guard", "hangup", "merge", "notifier", "poll", "presence", "stores"},
     {"waiter"},
     {"stores.memory", "stores.sqlite"},
     {"stores.sqlite_append", "stores.sqlite_checkpoint", "stores.sqlite_durable", "stores.sqlite_listener"},

@@ -12,7 +12,7 @@ from gunicorn.workers.base_async import AsyncWorker
 
 from app import lifecycle as module
 from app.lifecycle import CLOSE, Connections, Gate, find_worker
-from tests.support.app import Clock, answer, parked_poll, server, staged, wait_until
+from tests.support.app import Clock, answer, parked_poll, present, server, staged, wait_until
 
 
 class Listener:
@@ -274,7 +274,7 @@ def hurry(monkeypatch):
 def test_housekeeping_lets_go_of_what_nobody_came_back_to(hurry):
     with server() as bide:
         bide.presence._seconds = 0.001
-        with bide.presence.here(["news"], "ann", "poll"):
+        with present(bide.presence, ["news"], "ann", "poll"):
             pass
         calls = []
         bide.notifier.expire = lambda: calls.append(1)

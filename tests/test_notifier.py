@@ -10,7 +10,8 @@ import pytest
 from app import notifier as module
 from app.config import Policy
 from app.notifier import Notifier
-from tests.support.app import Clock, chain, event
+from app.waiter import Waiter
+from tests.support.app import Clock, chain, event, watching
 
 EMPTY = {"waiters": 0, "tails": 0, "tails_bytes": 0}
 
@@ -42,7 +43,7 @@ def woken(waiter):
 
 
 def test_a_waiter_is_woken_by_an_event_of_its_channel(notifier):
-    with notifier.watch(["news", "jobs"]) as waiter:
+    with watching(notifier, ["news", "jobs"]) as waiter:
         assert not woken(waiter)
         notifier.announce([event(1, channel="jobs")])
         assert woken(waiter)
@@ -51,13 +52,13 @@ def test_a_waiter_is_woken_by_an_event_of_its_channel(notifier):
 
 
 def test_a_waiter_is_not_woken_by_other_channels(notifier):
-    with notifier.watch(["news"]) as waiter:
+    with watching(notifier, ["news"]) as waiter:
         notifier.announce([event(1, channel="new"), event(2, channel="News")])
         assert not woken(waiter)
 
 
 def test_a_cleared_waiter_waits_again_and_hears_what_comes_next(notifier):
-    with notifier.watch(["news"]) as waiter:
+    with watching(notifier, ["news"]) as waiter:
         notifier.announce([event(1)])
         waiter.clear()
         assert not woken(waiter)
@@ -67,13 +68,13 @@ def test_a_cleared_waiter_waits_again_and_hears_what_comes_next(notifier):
 
 
 def test_several_channels_that_were_announced_are_all_ready(notifier):
-    with notifier.watch(["a", "b", "c"]) as waiter:
+    with watching(notifier, ["a", "b", "c"]) as waiter:
         notifier.announce([event(1, channel="a"), event(2, channel="b"), event(3, channel="a")])
         assert waiter.ready == {"a", "b"}
 
 
 def test_every_waiter_of_a_channel_is_woken(notifier):
-    with notifier.watch(["news"]) as one, notifier.watch(["news"]) as other:
+    with watching(notifier, ["news"]) as one, watching(notifier, ["news"]) as other:
         notifier.announce([event(1)])
         assert woken(one)
         assert woken(other)
@@ -81,7 +82,7 @@ def test_every_waiter_of_a_channel_is_woken(notifier):
 
 def test_a_channel_is_heard_as_long_as_somebody_waits_or_may_come_back(notifier, monotonic):
     assert not notifier.hears("news")
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         assert notifier.hears("news")
     assert notifier.hears("news")
     monotonic.now += module.IDLE_SECONDS
@@ -90,7 +91,7 @@ def test_a_channel_is_heard_as_long_as_somebody_waits_or_may_come_back(notifier,
 
 
 def test_nothing_is_left_behind(notifier, monotonic):
-    with contextlib.suppress(RuntimeError), notifier.watch(["news", "jobs"]):
+    with contextlib.suppress(RuntimeError), watching(notifier, ["news", "jobs"]):
         notifier.announce(chain([1, 2, 3]))
         raise RuntimeError
     assert notifier.counts()["waiters"] == 0
@@ -100,7 +101,7 @@ def test_nothing_is_left_behind(notifier, monotonic):
 
 
 def test_a_waiter_that_is_gone_is_not_woken(notifier):
-    with notifier.watch(["news"]) as waiter:
+    with watching(notifier, ["news"]) as waiter:
         pass
     notifier.announce([event(1)])
     notifier.control("deleted", {"channel": "news", "to": 1})
@@ -111,7 +112,7 @@ def test_a_waiter_that_is_gone_is_not_woken(notifier):
 
 
 def test_an_idle_channel_is_kept_for_a_client_that_comes_back(notifier, monotonic):
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         notifier.announce([event(1)])
     monotonic.now += module.IDLE_SECONDS - 0.1
     notifier.expire()
@@ -119,9 +120,9 @@ def test_an_idle_channel_is_kept_for_a_client_that_comes_back(notifier, monotoni
 
 
 def test_a_channel_that_was_come_back_to_is_not_idle(notifier, monotonic):
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         pass
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         monotonic.now += module.IDLE_SECONDS * 2
         notifier.expire()
         assert notifier.hears("news")
@@ -130,8 +131,8 @@ def test_a_channel_that_was_come_back_to_is_not_idle(notifier, monotonic):
 
 
 def test_a_channel_with_one_of_two_waiters_gone_is_not_idle(notifier, monotonic):
-    with notifier.watch(["news"]):
-        with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
+        with watching(notifier, ["news"]):
             pass
         monotonic.now += module.IDLE_SECONDS
         notifier.expire()
@@ -141,7 +142,7 @@ def test_a_channel_with_one_of_two_waiters_gone_is_not_idle(notifier, monotonic)
 def test_idle_channels_are_bounded(notifier, monotonic, monkeypatch):
     monkeypatch.setattr(module, "IDLE_CHANNELS", 3)
     for number in range(10):
-        with notifier.watch([f"c{number}"]):
+        with watching(notifier, [f"c{number}"]):
             notifier.announce([event(1, channel=f"c{number}")])
     assert [number for number in range(10) if notifier.hears(f"c{number}")] == [7, 8, 9]
     assert notifier.counts()["tails"] == 3
@@ -150,15 +151,15 @@ def test_idle_channels_are_bounded(notifier, monotonic, monkeypatch):
 
 def test_the_bound_of_idle_channels_takes_none_that_is_watched(notifier, monotonic, monkeypatch):
     monkeypatch.setattr(module, "IDLE_CHANNELS", 0)
-    with notifier.watch(["a"]):
-        with notifier.watch(["b"]):
+    with watching(notifier, ["a"]):
+        with watching(notifier, ["b"]):
             pass
         assert notifier.hears("a")
         assert not notifier.hears("b")
 
 
 def test_a_deleted_channel_ends_its_waiters_and_no_others(notifier):
-    with notifier.watch(["news"]) as deleted, notifier.watch(["jobs"]) as other:
+    with watching(notifier, ["news"]) as deleted, watching(notifier, ["jobs"]) as other:
         notifier.control("deleted", {"channel": "news", "to": 0})
         assert deleted.ending == "deleted"
         assert woken(deleted)
@@ -171,13 +172,13 @@ def test_a_deleted_channel_ends_its_waiters_and_no_others(notifier):
     [("asked", {}), ("revoked", {"channel": "news", "to": 1}), ("deleted", {"channel": "other", "to": 1})],
 )
 def test_controls_for_others_are_passed_over(notifier, kind, data):
-    with notifier.watch(["news"]) as waiter:
+    with watching(notifier, ["news"]) as waiter:
         notifier.control(kind, data)
         assert not woken(waiter)
 
 
 def test_what_was_lost_wakes_every_waiter_on_all_its_channels(notifier):
-    with notifier.watch(["a", "b"]) as waiter, notifier.watch(["c"]) as other:
+    with watching(notifier, ["a", "b"]) as waiter, watching(notifier, ["c"]) as other:
         notifier.lost()
         assert waiter.ready == {"a", "b"}
         assert other.ready == {"c"}
@@ -185,7 +186,7 @@ def test_what_was_lost_wakes_every_waiter_on_all_its_channels(notifier):
 
 
 def test_draining_answers_every_waiter(notifier):
-    with notifier.watch(["a"]) as one, notifier.watch(["b"]) as other:
+    with watching(notifier, ["a"]) as one, watching(notifier, ["b"]) as other:
         notifier.drain(0)
         assert (one.ending, other.ending) == ("draining", "draining")
         assert woken(one)
@@ -194,10 +195,10 @@ def test_draining_answers_every_waiter(notifier):
 def test_a_poll_that_comes_while_draining_is_held_until_nothing_is_accepted_any_more(notifier, monkeypatch):
     """Answered at once its client would be back at once, as long as gunicorn still accepts: a storm and no drain."""
     monkeypatch.setattr(module, "ACCEPTING_SECONDS", 0.05)
-    with notifier.watch(["news"]) as early:
+    with watching(notifier, ["news"]) as early:
         drain = gevent.spawn(notifier.drain, 0)
         early.wait()
-        with notifier.watch(["news"]) as late:
+        with watching(notifier, ["news"]) as late:
             assert not woken(late)
             drain.join()
             assert late.ending == "draining"
@@ -206,7 +207,7 @@ def test_a_poll_that_comes_while_draining_is_held_until_nothing_is_accepted_any_
 def test_a_poll_that_comes_after_the_drain_is_answered_at_once(notifier):
     notifier.drain(0)
     assert notifier.draining
-    with notifier.watch(["news"]) as waiter:
+    with watching(notifier, ["news"]) as waiter:
         assert waiter.ending == "draining"
         assert woken(waiter)
 
@@ -215,7 +216,7 @@ def test_draining_spreads_the_answers_over_its_time(notifier):
     ended = []
 
     def poll():
-        with notifier.watch(["news"]) as waiter:
+        with watching(notifier, ["news"]) as waiter:
             waiter.wait()
             ended.append(time.monotonic())
 
@@ -230,19 +231,19 @@ def test_draining_spreads_the_answers_over_its_time(notifier):
 
 
 def test_draining_leaves_an_ending_that_came_before_it(notifier):
-    with notifier.watch(["a"]), notifier.watch(["b"]) as gone:
+    with watching(notifier, ["a"]), watching(notifier, ["b"]) as gone:
         gone.end("hung up")
         notifier.drain(0)
         assert gone.ending == "hung up"
 
 
 def test_a_waiter_that_leaves_while_draining_is_no_hindrance(notifier):
-    with notifier.watch(["a"]) as first:
-        second = gevent.spawn(lambda: notifier.watch(["b"]).__enter__())
-        gevent.sleep(0)
+    with watching(notifier, ["a"]) as first:
+        second = Waiter()
+        notifier.register(["b"], second)
         drain = gevent.spawn(notifier.drain, 0.02)
         gevent.sleep(0)
         assert first.ending == "draining"
-        notifier._unregister(["b"], second.get())
+        notifier.unregister(["b"], second)
         drain.get(timeout=1)
     assert notifier.counts()["waiters"] == 0

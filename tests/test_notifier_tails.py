@@ -7,7 +7,7 @@ from hypothesis import given
 from app import notifier as module
 from app.config import Policy, Retention, RetentionRule
 from app.notifier import Notifier
-from tests.support.app import Clock, chain, event, law
+from tests.support.app import Clock, chain, event, law, watching
 
 
 def make(policy=None, clock=None):
@@ -21,7 +21,7 @@ def make(policy=None, clock=None):
 def notifier():
     """One whose channel `news` is watched for the time of the test."""
     notifier = make()
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         yield notifier
 
 
@@ -114,7 +114,7 @@ def test_whatever_comes_missing_or_twice_a_tail_serves_no_hole(order):
     """Announced in any order, with holes and repetitions: what is served after a cursor is all there is after it."""
     events = {event.id: event for event in chain(range(1, 13))}
     notifier = make()
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         newest = 0
         for id in order:
             notifier.announce([events[id]])
@@ -136,7 +136,7 @@ def test_a_tail_is_bounded_in_events(notifier, monkeypatch):
 def test_a_tail_shows_no_more_than_retention_counts():
     rule = RetentionRule("news", Retention(2, 1000))
     notifier = make(Policy((rule,)))
-    with notifier.watch(["news", "jobs"]):
+    with watching(notifier, ["news", "jobs"]):
         notifier.announce([*chain([1, 2, 3, 4]), *chain([1, 2, 3, 4], channel="jobs")])
         assert ids(notifier, 2) == [3, 4]
         assert ids(notifier, 1) is None
@@ -146,7 +146,7 @@ def test_a_tail_shows_no_more_than_retention_counts():
 def test_a_tail_shows_nothing_older_than_retention():
     clock = Clock(100)
     notifier = make(Policy(default=Retention(1000, 10)), clock)
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         notifier.announce([event(1, 0, at_us=100_000_000), event(2, 1, at_us=105_000_000)])
         clock.now = 110
         assert ids(notifier, 0) == [1, 2]
@@ -162,7 +162,7 @@ def test_a_tail_shows_nothing_older_than_retention():
 def test_a_clock_that_stepped_back_tears_no_hole_into_a_tail():
     clock = Clock(100)
     notifier = make(Policy(default=Retention(1000, 10)), clock)
-    with notifier.watch(["news"]):
+    with watching(notifier, ["news"]):
         notifier.announce([event(1, 0, at_us=99_000_000), event(2, 1, at_us=50_000_000), event(3, 2, at_us=99_000_000)])
         assert ids(notifier, 0) == [1, 2, 3]
 
@@ -182,7 +182,7 @@ def test_the_newest_event_is_kept_however_large_it_is(notifier, monkeypatch):
 
 
 def test_above_the_bound_of_all_tails_those_that_nobody_waits_on_go_first(notifier, monkeypatch):
-    with notifier.watch(["idle"]):
+    with watching(notifier, ["idle"]):
         notifier.announce([event(1, channel="idle")])
     monkeypatch.setattr(module, "TAILS_BYTES", weight(event(1, channel="idle")))
     notifier.announce([event(1)])
@@ -192,7 +192,7 @@ def test_above_the_bound_of_all_tails_those_that_nobody_waits_on_go_first(notifi
 
 
 def test_where_all_are_waited_on_the_one_that_grows_is_emptied(notifier, monkeypatch):
-    with notifier.watch(["other"]):
+    with watching(notifier, ["other"]):
         notifier.announce([event(1, channel="other")])
         monkeypatch.setattr(module, "TAILS_BYTES", weight(event(1, channel="other")))
         notifier.announce(chain([1, 2]))
@@ -244,7 +244,7 @@ def test_what_was_lost_is_read_again(notifier):
 
 def test_a_tail_goes_on_when_nobody_waits(notifier):
     """A client that polls again finds what came between its two polls."""
-    with notifier.watch(["jobs"]):
+    with watching(notifier, ["jobs"]):
         notifier.announce([event(1, channel="jobs")])
     notifier.announce([event(2, 1, channel="jobs")])
     assert ids(notifier, 1, channel="jobs") == [2]

@@ -7,7 +7,7 @@ import pytest
 
 from app import presence as module
 from app.presence import Presence
-from tests.support.app import Clock
+from tests.support.app import Clock, present
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def names(presence, channel="news"):
 
 
 def come_and_go(presence, client_id, *channels):
-    with presence.here(channels or ["news"], client_id, "poll"):
+    with present(presence, channels or ["news"], client_id, "poll"):
         pass
 
 
@@ -36,7 +36,7 @@ def nothing_left(presence):
 
 
 def test_a_client_with_a_poll_open_is_a_subscriber(presence):
-    with presence.here(["news", "jobs"], "ann", "poll"):
+    with present(presence, ["news", "jobs"], "ann", "poll"):
         assert names(presence) == ["ann"]
         assert len(presence.clients("jobs")) == 1
         assert len(presence.clients("other")) == 0
@@ -54,7 +54,7 @@ def test_a_client_that_left_lingers_and_is_then_forgotten(presence, clock):
 def test_a_client_that_comes_back_in_time_never_left(presence, clock):
     come_and_go(presence, "ann")
     clock.now += 4
-    with presence.here(["news"], "ann", "poll"):
+    with present(presence, ["news"], "ann", "poll"):
         clock.now += 100
         (subscriber,) = presence.subscribers("news")
         assert subscriber.since == 1000.0
@@ -69,12 +69,12 @@ def test_a_client_that_comes_back_too_late_is_a_new_one(presence, clock):
     come_and_go(presence, "ann")
     clock.now += 60
     presence.expire()
-    with presence.here(["news"], "ann", "poll"):
+    with present(presence, ["news"], "ann", "poll"):
         assert presence.subscribers("news")[0].since == 1060.0
 
 
 def test_a_client_with_two_polls_stays_until_the_last_one_ends(presence, clock):
-    with presence.here(["news"], "ann", "poll"):
+    with present(presence, ["news"], "ann", "poll"):
         come_and_go(presence, "ann")
         clock.now += 60
         assert len(presence.clients("news")) == 1
@@ -92,7 +92,7 @@ def test_a_client_that_leaves_twice_in_one_moment_is_forgotten_once(presence, cl
 
 
 def test_a_client_leaves_whatever_happened_to_its_poll(presence, clock):
-    with pytest.raises(RuntimeError), presence.here(["news"], "ann", "poll"):
+    with pytest.raises(RuntimeError), present(presence, ["news"], "ann", "poll"):
         raise RuntimeError
     clock.now += 5
     presence.expire()
@@ -102,12 +102,12 @@ def test_a_client_leaves_whatever_happened_to_its_poll(presence, clock):
 def test_who_came_first_is_named_first(presence):
     with contextlib.ExitStack() as stack:
         for name in ("cem", "ann", "bob"):
-            stack.enter_context(presence.here(["news"], name, "poll"))
+            stack.enter_context(present(presence, ["news"], name, "poll"))
         assert names(presence) == ["cem", "ann", "bob"]
 
 
 def test_a_subscriber_is_told_with_its_latest_transport(presence):
-    with presence.here(["news"], "ann", "poll"), presence.here(["news"], "ann", "sse"):
+    with present(presence, ["news"], "ann", "poll"), present(presence, ["news"], "ann", "sse"):
         assert presence.subscribers("news")[0]._asdict() == {"client_id": "ann", "transport": "sse", "since": 1000.0}
 
 
@@ -118,12 +118,12 @@ def test_without_a_time_to_linger_a_client_is_gone_at_once(clock):
 
 
 def test_channels_with_a_subscriber_are_told_apart(presence):
-    with presence.here(["b", "a"], "ann", "poll"):
+    with present(presence, ["b", "a"], "ann", "poll"):
         assert list(presence.subscribed(["a", "x", "b"])) == ["a", "b"]
 
 
 def test_channels_are_listed_by_code_point_from_a_prefix_and_a_place_on(presence):
-    with presence.here(["b", "a:2", "a:1", "B", "a", "a~"], "ann", "poll"):
+    with present(presence, ["b", "a:2", "a:1", "B", "a", "a~"], "ann", "poll"):
         assert list(presence.channels("", "")) == ["B", "a", "a:1", "a:2", "a~", "b"]
         assert list(presence.channels("a", "")) == ["a", "a:1", "a:2", "a~"]
         assert list(presence.channels("a", "a:1")) == ["a:2", "a~"]
@@ -148,7 +148,7 @@ def test_those_who_linger_are_bounded(presence, monkeypatch):
 
 def test_the_bound_forgets_nobody_who_is_here(presence, monkeypatch):
     monkeypatch.setattr(module, "LINGERING", 1)
-    with presence.here(["news"], "ann", "poll"):
+    with present(presence, ["news"], "ann", "poll"):
         come_and_go(presence, "ann")
         come_and_go(presence, "bob")
         come_and_go(presence, "cem")

@@ -8,7 +8,7 @@ from app import roster
 from app.presence import Presence, Subscriber
 from app.roster import Roster
 from app.stores.base import Answers
-from tests.support.app import Clock, server, store_url
+from tests.support.app import Clock, present, server, store_url
 
 
 class Workers:
@@ -27,7 +27,7 @@ class Workers:
         """Polls that are open: (worker, client, channel)."""
         with contextlib.ExitStack() as stack:
             for worker, client, channel in polls:
-                stack.enter_context(self.presences[worker].here([channel], client, "poll"))
+                stack.enter_context(present(self.presences[worker], [channel], client, "poll"))
             yield
 
 
@@ -54,9 +54,9 @@ def test_subscribers_of_all_workers_are_one_list_those_who_came_first_at_the_fro
 def test_a_client_that_goes_from_worker_to_worker_is_one_subscriber(workers, here, monkeypatch):
     times = iter([10.0, 20.0, 30.0])
     monkeypatch.setattr("app.presence.time.time", lambda: next(times))
-    with workers.presences[1].here(["news"], "ann", "poll"):
+    with present(workers.presences[1], ["news"], "ann", "poll"):
         pass  # it lingers there
-    with workers.presences[0].here(["news"], "ann", "sse"):
+    with present(workers.presences[0], ["news"], "ann", "sse"):
         assert here.subscribers("news").subscribers == [Subscriber("ann", "sse", 10.0)]
         assert here.counts("", "", 10) == ({"news": 1}, False)
         assert here.count("news") == ({"news": 1}, False)
@@ -114,7 +114,7 @@ def test_two_servers_on_one_file_count_the_subscribers_of_both(tmp_path):
     url, clock = store_url("sqlite", tmp_path), Clock()
     with server(url, clock) as one, server(url, clock) as two:
         one.publisher.publish("b", 1)
-        with one.presence.here(["a", "b"], "ann", "poll"), two.presence.here(["b", "c"], "bob", "poll"):
+        with present(one.presence, ["a", "b"], "ann", "poll"), present(two.presence, ["b", "c"], "bob", "poll"):
             for each in (one, two):
                 listed = each.list_channels("", "", 10)
                 assert [(info.channel, info.events, count) for info, count in listed.channels] == [

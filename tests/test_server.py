@@ -4,7 +4,7 @@ import pytest
 
 from app.config import Policy, Retention, RetentionRule
 from app.errors import Forbidden
-from tests.support.app import Clock, ids, parked_poll, server, store_url
+from tests.support.app import Clock, ids, parked_poll, present, server, store_url
 
 POLICY = Policy((RetentionRule("small", Retention(3, 86400)), RetentionRule("short", Retention(1000, 10))))
 
@@ -41,14 +41,14 @@ def test_channels_with_events_a_head_or_a_subscriber_are_listed_by_code_point(bi
     publish(bide, "B")
     publish(bide, "short")
     clock.now += 11
-    with bide.presence.here(["a", "b"], "ann", "poll"), bide.presence.here(["b"], "bob", "poll"):
+    with present(bide.presence, ["a", "b"], "ann", "poll"), present(bide.presence, ["b"], "bob", "poll"):
         assert listed(bide) == [("B", 1, 0), ("a", 0, 1), ("b", 2, 2), ("short", 0, 0)]
 
 
 def test_a_list_goes_on_after_a_name_wherever_its_channels_come_from(bide):
     for name in ("a", "c", "e"):
         publish(bide, name)
-    with bide.presence.here(["b", "d", "f"], "ann", "poll"):
+    with present(bide.presence, ["b", "d", "f"], "ann", "poll"):
         names, after = [], ""
         while page := listed(bide, after=after, limit=2):
             assert len(page) <= 2
@@ -60,18 +60,18 @@ def test_a_list_goes_on_after_a_name_wherever_its_channels_come_from(bide):
 def test_a_list_is_narrowed_to_a_prefix(bide):
     for name in ("jobs", "jobs.1", "news"):
         publish(bide, name)
-    with bide.presence.here(["jobs.2", "other"], "ann", "poll"):
+    with present(bide.presence, ["jobs.2", "other"], "ann", "poll"):
         assert [name for name, *_ in listed(bide, prefix="jobs.")] == ["jobs.1", "jobs.2"]
         assert [name for name, *_ in listed(bide, prefix="jobs", after="jobs.1")] == ["jobs.2"]
 
 
 def test_the_servers_own_channels_are_not_listed_for_their_subscribers(bide):
-    with bide.presence.here(["@bide.health"], "ann", "poll"):
+    with present(bide.presence, ["@bide.health"], "ann", "poll"):
         assert listed(bide) == []
 
 
 def test_a_subscriber_stores_nothing(bide):
-    with bide.presence.here(["news"], "ann", "poll"):
+    with present(bide.presence, ["news"], "ann", "poll"):
         assert bide.store.channels("", "", 10) == []
 
 

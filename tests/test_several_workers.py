@@ -20,11 +20,13 @@ from tests.support.app import (
     parked,
     parked_poll,
     poll,
+    present,
     server,
     staged,
     store_url,
     sweep_all,
     wait_until,
+    watching,
 )
 
 
@@ -78,7 +80,7 @@ def test_the_first_poll_of_a_channel_sees_what_was_acknowledged_elsewhere(here, 
 @pytest.mark.usefixtures("behind")
 def test_a_poll_that_does_not_wait_sees_it_although_its_tail_does_not(here, there):
     cursor = publish(here)
-    with there.notifier.watch(["news"]):
+    with watching(there.notifier, ["news"]):
         poll(there, cursor)
         sent = publish(here)
         assert there.notifier.tail("news", cursor).head == cursor
@@ -89,7 +91,7 @@ def test_a_poll_that_does_not_wait_sees_it_although_its_tail_does_not(here, ther
 @pytest.mark.usefixtures("behind")
 def test_latest_sees_it_although_its_tail_does_not(here, there):
     cursor = publish(here)
-    with there.notifier.watch(["news"]):
+    with watching(there.notifier, ["news"]):
         poll(there, cursor)
         sent = publish(here)
         assert poll(there, "latest").cursors == {"news": sent}
@@ -98,7 +100,7 @@ def test_latest_sees_it_although_its_tail_does_not(here, there):
 @pytest.mark.usefixtures("behind")
 def test_a_poll_of_several_channels_that_does_not_wait_sees_it_too(here, there):
     first = publish(here)
-    with there.notifier.watch(["news"]):
+    with watching(there.notifier, ["news"]):
         poll(there, first)
         there.notifier.announce(there.store.read("news", first - 1, 1, 1000).events)
         second = publish(here)
@@ -184,7 +186,7 @@ def test_the_number_of_a_deleted_row_is_not_given_again_under_a_siblings_eyes(he
     lost = []
     for parts in (here, there):
         monkeypatch.setattr(parts.notifier, "lost", lambda: lost.append(1))
-    with there.notifier.watch(["news"]):
+    with watching(there.notifier, ["news"]):
         for _ in range(2):
             sent = publish(here)
             wait_until(lambda sent=sent: there.notifier.tail("news", sent), "heard")
@@ -256,7 +258,7 @@ def test_a_publish_that_was_committed_is_acknowledged_whatever_becomes_of_its_an
 def test_a_subscriber_elsewhere_keeps_a_head(here, there, clock):
     """The one who sweeps first says so to the others."""
     cursor = publish(here)
-    with there.presence.here(["news"], "ann", "poll"):
+    with present(there.presence, ["news"], "ann", "poll"):
         for _ in range(40):
             clock.now += 86400 / 20
             sweep_all(there)

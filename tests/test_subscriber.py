@@ -23,6 +23,7 @@ from tests.support.app import (
     server,
     staged,
     store_url,
+    watching,
 )
 
 #: Of a channel without a head: what a poll that got nothing is told to send next.
@@ -73,7 +74,7 @@ def test_a_page_ends_before_it_is_too_large(bide, monkeypatch):
     sent = bide.publisher.publish_batch("news", ["x" * 100] * 5)
     monkeypatch.setattr(module, "PAGE_BYTES", 450)
     assert ids(poll(bide, limit=100)) == sent[:2]
-    with bide.notifier.watch(["news"]):
+    with watching(bide.notifier, ["news"]):
         bide.publisher.publish_batch("news", ["y" * 100] * 5)
         assert len(poll(bide, sent[-1], timeout=10, limit=100).events) == 2
     monkeypatch.setattr(module, "PAGE_BYTES", 10)
@@ -149,7 +150,7 @@ def test_a_woken_poll_and_one_that_comes_back_at_once_leave_the_store_alone(bide
 
 def test_a_read_that_must_see_every_write_reads_the_store(bide):
     cursor = bide.publisher.publish("news", 1)
-    with bide.notifier.watch(["news"]):
+    with watching(bide.notifier, ["news"]):
         poll(bide, cursor)
         reads = staged(bide).reads
         poll(bide, cursor, timeout=0)

@@ -13,6 +13,7 @@ from tests.support.app import (
     server,
     store_url,
     sweep_all,
+    watching,
 )
 
 POLICY = Policy((RetentionRule("small", Retention(3, 86400)), RetentionRule("short", Retention(1000, 10))))
@@ -79,7 +80,7 @@ def test_a_gap_alone_ends_no_poll(bide, clock):
 
 def test_what_is_too_old_is_not_shown_neither_by_the_store_nor_by_a_tail(bide, clock):
     first = bide.publisher.publish("short", 1)
-    with bide.notifier.watch(["short"]):
+    with watching(bide.notifier, ["short"]):
         second = bide.publisher.publish("short", 2)
         assert ids(poll(bide, first, "short", timeout=10)) == [second]
         clock.now += 10.5

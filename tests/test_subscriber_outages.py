@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from app import subscriber
+from app import poll as module
 from app.errors import StoreUnavailable
 from tests.support.app import (
     Clock,
@@ -32,7 +32,7 @@ def bide(request, tmp_path):
 @pytest.fixture
 def quick_retry(monkeypatch):
     """A poll whose channel could not be read tries again after a moment."""
-    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
 
 
 def publish(bide, message=1):

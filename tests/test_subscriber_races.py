@@ -61,14 +61,14 @@ def cursor(request, bide):
 
 
 def test_an_append_between_register_and_read_is_read(bide, cursor, monkeypatch):
-    register = bide.notifier._register
+    register = bide.notifier.register
     sent = []
 
     def stopped(names, waiter):
         register(names, waiter)
         sent.append(publish(bide))
 
-    monkeypatch.setattr(bide.notifier, "_register", stopped)
+    monkeypatch.setattr(bide.notifier, "register", stopped)
     assert ids(answer(waiting(bide, cursor))) == sent
 
 

@@ -17,8 +17,8 @@ from ..config import Settings
 from ..errors import InvalidRequest
 from ..events import MAX_ID
 from ..names import MAX_CHANNEL_CHARACTERS, is_client_id
+from ..poll import Cursor
 from ..publisher import check_channel
-from ..subscriber import Cursor
 
 MAX_CHANNELS_OF_A_POLL: Final = 100
 MAX_LIMIT: Final = 1000

@@ -19,9 +19,12 @@ from app import factory as package
 from app.config import Policy, Settings
 from app.errors import StoreUnavailable
 from app.events import Event, Page
+from app.notifier import Notifier
+from app.poll import Cursor
+from app.presence import Presence
 from app.server import Server
 from app.stores import Store, open_store
-from app.subscriber import Cursor
+from app.waiter import Waiter
 
 #: When the tests' clock begins, in Unix seconds. A fixed one, so that no test depends on the day it runs.
 BEGIN = 1_700_000_000.0
@@ -41,6 +44,29 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@contextlib.contextmanager
+def watching(notifier: Notifier, names: Iterable[str]) -> Iterator[Waiter]:
+    """A waiter that is registered for the channels meanwhile."""
+    names = list(names)
+    waiter = Waiter()
+    notifier.register(names, waiter)
+    try:
+        yield waiter
+    finally:
+        notifier.unregister(names, waiter)
+
+
+@contextlib.contextmanager
+def present(presence: Presence, channels: Iterable[str], client_id: str, transport: str) -> Iterator[None]:
+    """A client that has a poll open meanwhile."""
+    channels = list(channels)
+    presence.enter(channels, client_id, transport)
+    try:
+        yield
+    finally:
+        presence.leave(channels, client_id)
 
 
 class Staged:
