@@ -17,7 +17,7 @@ if _settings.private_address is not None:
     bind.append(bindable(*_settings.private_address))
 workers = _settings.workers
 
-# Every waiting poll is a greenlet.
+# Every waiting poll is a greenlet. Not so on app.worker.Worker, which is new (docs/operations.md).
 worker_class = "gevent"
 
 # Polls, and as many again of connections that are idle between two of them would do; the app refuses polls above

@@ -75,6 +75,9 @@ def _most_connections(wanted: int, worker: AsyncWorker, private: bool) -> int:
 def _shares(worker: AsyncWorker, private: bool) -> tuple[int, int]:
     """Among how many listeners the descriptors are divided, and how many are put aside for everything else.
 
-    Each of gunicorn's listeners has a pool of its own, all of one size, and all polls may come by one of them.
+    On gunicorn's road each listener has a pool of its own, all of one size, and all polls may come by one of them. On
+    that of Bide's worker they share one, and each may have a few more.
     """
+    if getattr(worker, "has_own_road", False):
+        return 1, OWN_DESCRIPTORS + PRIVATE_CONNECTIONS * (len(worker.sockets) - 1)
     return max(1, len(worker.sockets) - private), OWN_DESCRIPTORS + (PRIVATE_CONNECTIONS if private else 0)

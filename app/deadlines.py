@@ -7,10 +7,13 @@ which its time is up, and one timer wakes a step's polls together. A poll so end
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from typing import Any, Final, Protocol
 
 from gevent import get_hub
+
+log = logging.getLogger("bide")
 
 STEP_SECONDS: Final = 0.02
 
@@ -67,6 +70,9 @@ class Deadlines:
         now = time.monotonic()
         while self._order and self._order[0] * STEP_SECONDS <= now:
             for sleeper in self._steps.pop(heapq.heappop(self._order)):
-                sleeper.rouse()
+                try:
+                    sleeper.rouse()
+                except Exception:  # whatever it was: the others' time is up too
+                    log.exception("what was to happen at a deadline failed")
         if self._order:
             self._set_timer()

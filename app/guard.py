@@ -42,7 +42,7 @@ TURN_SECONDS = 0.005
 PAUSE_SECONDS = 1e-6
 
 
-class _Unsent:
+class Unsent:
     """What all greenlets that wait for slow clients still have to send."""
 
     size = 0
@@ -98,12 +98,12 @@ class _Plain(_Bounded, socket.socket):
         except TimeoutError as error:
             raise _gone() from error
         if sent < len(data):
-            _send(self, super(_Bounded, self).send, memoryview(data)[sent:])
+            send_all(self, super(_Bounded, self).send, memoryview(data)[sent:])
 
 
 class _Tls(_Bounded, gevent.ssl.SSLSocket):
     def sendall(self, data: Any, flags: int = 0) -> None:
-        _send(self, super(_Bounded, self).send, memoryview(data))
+        send_all(self, super(_Bounded, self).send, memoryview(data))
 
 
 _KINDS = {socket.socket: _Plain, gevent.ssl.SSLSocket: _Tls}
@@ -114,10 +114,14 @@ def guard(client: Any) -> None:
     kind = _KINDS.get(type(client))
     if kind is not None:
         client.__class__ = kind
-        with contextlib.suppress(OSError, AttributeError):  # a unix socket, or a system that has no such thing
-            # For what the system has taken from us already: without it, it keeps that for minutes, closed or not.
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SYSTEM_BYTES)
+        bound_sending(client)
+
+
+def bound_sending(client: Any) -> None:
+    """Bound what the system takes for a client, and for how long it keeps it, closed or not: minutes otherwise."""
+    with contextlib.suppress(OSError, AttributeError):  # a unix socket, or a system that has no such thing
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SYSTEM_BYTES)
 
 
 def defer_handshakes(cfg: Any) -> None:
@@ -156,32 +160,41 @@ def discard(environ: dict[str, Any]) -> None:
         return  # it has no more, or not in a form that could be read
 
 
-def _send(client: Any, send: Callable[[memoryview], int], data: memoryview) -> None:
+def send_all(client: Any, send: Callable[[memoryview], int], data: memoryview) -> None:
     """Send, as long as the client takes some of it every SEND_SECONDS. Raises ConnectionResetError otherwise."""
-    _Unsent.size += len(data)
+    Unsent.size += len(data)
     try:
         while data:
             sent = _send_some(client, send, data)
-            _Unsent.size -= sent
+            Unsent.size -= sent
             data = data[sent:]
     finally:
-        _Unsent.size -= len(data)
+        Unsent.size -= len(data)
 
 
 def _send_some(client: Any, send: Callable[[memoryview], int], data: memoryview) -> int:
-    waiting = _waiting(client)
+    before = waiting(client)
     try:
-        with gevent.Timeout(SEND_SECONDS if _Unsent.size <= UNSENT_BYTES else min(HURRIED_SECONDS, SEND_SECONDS)):
+        with gevent.Timeout(sending_seconds()):
             return send(data)
     except gevent.Timeout:
         # The system takes more only when there is much room again: a slow reader may have taken some all the same.
-        if _waiting(client) < waiting:
+        if waiting(client) < before:
             return 0
     except TimeoutError as error:
         raise _gone() from error
-    # A close would leave the system with what is still to be sent.
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    cut(client)
     raise _gone()
+
+
+def sending_seconds() -> float:
+    """How long a client may take nothing of its answer from now on."""
+    return SEND_SECONDS if Unsent.size <= UNSENT_BYTES else min(HURRIED_SECONDS, SEND_SECONDS)
+
+
+def cut(client: Any) -> None:
+    """Let a connection be reset when it is closed: the system would keep what is still to be sent."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _gone() -> ConnectionResetError:
@@ -189,7 +202,7 @@ def _gone() -> ConnectionResetError:
     return ConnectionResetError(errno.ECONNRESET, "the client took nothing in time")
 
 
-def _waiting(client: Any) -> int:
+def waiting(client: Any) -> int:
     """How many bytes the system holds for the client that it has not taken yet."""
     try:
         answer = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, b"\0" * 4)

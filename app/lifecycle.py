@@ -19,9 +19,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import gevent
+from gunicorn.http.wsgi import Response as GunicornResponse
 from gunicorn.workers.base_async import AsyncWorker
 
 from . import guard
@@ -39,6 +40,8 @@ log = logging.getLogger("bide")
 CLOSE: Final = "bide.close"
 #: In a request's environ: its body was not read to its end, so that nothing else can be read from the connection.
 UNREAD: Final = "bide.unread"
+#: In a request's environ: the answer may be left to the connection, which knows how to wait without a greenlet.
+PARKS: Final = "bide.parks"
 
 #: How often a worker looks whether it is to stop.
 LOOK_SECONDS = 0.1
@@ -66,6 +69,21 @@ class _Listener:
 
     def getsockname(self) -> Any:
         return self._name
+
+
+class Table(Protocol):
+    """The open connections of a worker. Above `kept` of them they are closed after their answers."""
+
+    kept: int
+
+    @property
+    def open(self) -> int: ...
+
+    def shut_idle(self) -> None:
+        """Shut for reading every connection that has no request in work and had time to ask."""
+
+    def shut_slow(self) -> None:
+        """Shut for reading who takes too long to ask for the first time."""
 
 
 class Connections:
@@ -158,12 +176,15 @@ class Gate:
     def __init__(self, wsgi: WSGIApplication, notifier: Notifier) -> None:
         self._wsgi = wsgi
         self._notifier = notifier
-        self.connections: Connections | None = None
+        self.connections: Table | None = None
 
     def serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI application. A method and no `__call__`, which would cost each parked poll 1 KiB of C stack."""
         if environ.get("CONTENT_LENGTH", "").strip("0") or "HTTP_TRANSFER_ENCODING" in environ:
             environ[UNREAD] = True  # until somebody has read the body to its end
+        client, response = environ.get("gunicorn.socket"), getattr(start_response, "__self__", None)
+        if hasattr(client, "hold") and isinstance(response, GunicornResponse):
+            environ[PARKS] = True  # a layer around this one that has a start_response of its own wants a whole answer
         body = self._wsgi(environ, start_response)
         connections = self.connections
         if connections is not None and (
@@ -209,7 +230,8 @@ class Lifecycle:
         self._spawn(self._keep_house)
         self._spawn(self._sweep)
         if worker is not None:
-            connections = gate.connections = Connections(worker, kept)
+            table: Callable[[int], Table | None] = getattr(worker, "table", lambda kept: None)
+            connections = gate.connections = table(kept) or Connections(worker, kept)
             self._spawn(lambda: self._watch(worker, connections))
 
     def stop(self) -> None:
@@ -235,7 +257,7 @@ class Lifecycle:
             except Exception:  # whatever it is: without housekeeping the file would grow for ever
                 log.exception("housekeeping failed; trying again")
 
-    def _watch(self, worker: AsyncWorker, connections: Connections) -> None:
+    def _watch(self, worker: AsyncWorker, connections: Table) -> None:
         while worker.alive:
             gevent.sleep(LOOK_SECONDS)
             connections.shut_slow()

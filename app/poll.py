@@ -57,6 +57,7 @@ class Poll:
     __slots__ = (
         "_limit",
         "_reader",
+        "_seconds",
         "_several",
         "_unread",
         "client_id",
@@ -85,6 +86,7 @@ class Poll:
         self.places = [Place(channel, cursor) for channel, cursor in cursors.items()]
         self.waiter = waiter
         self.client_id = client_id
+        self._seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.found: Sequence[Event] = ()
         self.is_present = False
@@ -118,12 +120,25 @@ class Poll:
         if ready:
             try:
                 self.found = self._reader.look(self._at(ready), self._limit or 1)
+                if self.found:
+                    self._unread = ready  # there may be more: whoever goes on behind this page looks again
             except StoreUnavailable:
                 self._unread = ready  # stay parked: what was announced is read when the store is back
 
     def page(self) -> Page:
         """The answer."""
         return _page(self.places, self.found, self._several, self._limit is not None)
+
+    def go_on(self, page: Page) -> None:
+        """Begin anew behind a page that was sent."""
+        for place in self.places:
+            place.after = place.held = page.cursors[place.channel]
+            place.gap = False
+            place.oldest = None
+        self.found = ()
+        self.deadline = time.monotonic() + self._seconds
+        if self._unread:
+            self.waiter.rouse()
 
     def close(self) -> None:
         self._reader.close(self)

@@ -24,6 +24,11 @@ class Waiter:
         self.ready: set[str] | None = None  # made when needed: most of the time a poll is only waiting
         self.ending: Ending | None = None
 
+    @property
+    def is_roused(self) -> bool:
+        """Whether the poll is to look again."""
+        return self._roused or self.ending is not None
+
     def wake(self, channel: str) -> None:
         if self.ready is None:
             self.ready = set()
@@ -53,7 +58,7 @@ class Waiter:
 
     def wait(self) -> None:
         """Wait until roused. Switches greenlets."""
-        if self._roused or self.ending is not None:
+        if self.is_roused:
             return
         sleep: Sleep[None] = Sleep()
         self._sleep = sleep

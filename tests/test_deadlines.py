@@ -57,6 +57,20 @@ def test_one_that_was_removed_is_not_roused(deadlines):
     assert (gone.roused_at, len(stays.roused_at)) == ([], 1)
 
 
+def test_one_that_fails_keeps_nobody_from_his_time(deadlines, caplog):
+    def fail():
+        raise RuntimeError("of this test")
+
+    failing, same, later = Sleeper(), Sleeper(), Sleeper()
+    failing.rouse = fail
+    deadline = time.monotonic() + 0.02
+    for sleeper, more in ((failing, 0), (same, 0), (later, 2 * STEP_SECONDS)):
+        deadlines.add(deadline + more, sleeper)
+    gevent.sleep(0.02 + 6 * STEP_SECONDS)
+    assert (len(same.roused_at), len(later.roused_at)) == (1, 1)
+    assert "of this test" in caplog.text
+
+
 def test_steps_that_nobody_waits_for_any_more_are_passed_over(deadlines):
     now = time.monotonic()
     for number in range(20):

@@ -67,7 +67,7 @@ def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
     ours, _ = pair
     left = [5, 4, 3, 3]
     # The system asks for more only when there is much room; what it still holds tells that the client took some.
-    monkeypatch.setattr(module, "_waiting", lambda sock: left[0] if len(left) == 1 else left.pop(0))
+    monkeypatch.setattr(module, "waiting", lambda sock: left[0] if len(left) == 1 else left.pop(0))
     with gevent.Timeout(5), pytest.raises(ConnectionResetError):
         ours.sendall(MUCH)
     assert left == [3]
@@ -89,7 +89,7 @@ def test_clients_that_keep_too_much_between_them_have_less_time(pair, monkeypatc
     # Who came first has his time.
     assert not first.ready()
     first.kill()
-    assert module._Unsent.size == 0
+    assert module.Unsent.size == 0
     other.close()
     reader.close()
 
@@ -107,7 +107,7 @@ def test_the_system_takes_little_of_an_answer_that_is_not_on_its_way():
         sending = gevent.spawn(ours.sendall, MUCH)
         gevent.sleep(0.05)
         assert not sending.ready()
-        assert module._waiting(ours) < 4 * module.SYSTEM_BYTES
+        assert module.waiting(ours) < 4 * module.SYSTEM_BYTES
         sending.kill()
         ours.close()
         client.close()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
+from gunicorn.workers.base_async import ALREADY_HANDLED
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator
 
+from ..grant import Grant, Request
+
 if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class Answer(Response):
@@ -31,3 +35,44 @@ class Answer(Response):
         headers = [*self.headers, ("Content-Length", str(len(self._content)))]
         content = () if environ["REQUEST_METHOD"] == "HEAD" else (self._content,)
         return ClosingIterator(content, self.close), self.status, headers
+
+
+class Parking(Response):
+    """What is known of the answer to a poll that waits. Sent by the connection, when the rest is known."""
+
+    def __init__(self, grant: Grant, preference: str | None) -> None:
+        headers = Headers([("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        if preference is not None:
+            headers["Preference-Applied"] = preference
+        super().__init__((), 200, headers)
+        self._grant = grant
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """Write down the head in the grant, with what `after_request` functions made of it."""
+        response = start_response.__self__  # type: ignore[attr-defined]  # gunicorn's response, whose method it is
+        self._grant.closes = response.must_close or response.req.should_close()
+        known = environ["SERVER_PROTOCOL"], self.status, *self.headers
+        head = _heads.get(known)
+        logs = environ["gunicorn.socket"].logs_requests
+        if logs:
+            self._grant.request = Request(response, environ, datetime.now())
+        if head is None or logs:
+            # gunicorn looks for what may not be in a header, whoever made it.
+            start_response(self.status, [*self.headers])
+            lines = "".join(
+                [f"{name}: {value}\r\n" for name, value in response.headers if name.lower() not in OF_FRAMING]
+            )
+            text = f"{environ['SERVER_PROTOCOL']} {self.status}\r\nServer: {response.version}\r\n{lines}"
+            head = text.encode("latin-1")
+            if len(_heads) >= HEADS:
+                _heads.clear()
+            _heads[known] = head
+        self._grant.head = head
+        return ALREADY_HANDLED
+
+
+#: What the framing of the answer says by itself.
+OF_FRAMING = ("content-length", "last-event-id", "date")
+#: Heads that polls have in common, which is nearly all of them.
+HEADS = 1000
+_heads: dict[Any, bytes] = {}

@@ -10,11 +10,13 @@ from flask import Response, current_app, request
 from .. import guard
 from ..errors import BideError, ChannelNotFound, InvalidRequest, Unavailable
 from ..events import Page, encode
+from ..grant import Grant
+from ..lifecycle import PARKS, UNREAD
 from ..publisher import check_channel, check_key
 from ..server import Server, unknown
 from ..stores.base import Appended, ChannelInfo
 from . import body, params
-from .answers import Answer
+from .answers import Answer, Parking
 
 #: `GET /channels` and history: entries of a page where no limit is given.
 DEFAULT_LIMIT = 100
@@ -144,13 +146,31 @@ def _server() -> Server:
 
 
 def _polled(server: Server, asked: params.Asked) -> Response:
-    client = request.environ.get("gunicorn.socket")
+    client: Any = request.environ.get("gunicorn.socket")
+    client_id = params.client_id(request.environ)
+    if PARKS in request.environ and UNREAD not in request.environ:
+        poll = server.subscriber.open(
+            asked.cursors,
+            client.waiter(),
+            timeout=asked.timeout,
+            limit=asked.limit,
+            several=asked.several,
+            client_id=client_id,
+        )
+        if not poll.is_over:
+            grant = Grant(poll)
+            client.hold(grant)
+            return Parking(grant, asked.preference)
+        try:
+            return _page(poll.page(), asked.preference)
+        finally:
+            poll.close()
     page = server.subscriber.poll(
         asked.cursors,
         timeout=asked.timeout,
         limit=asked.limit,
         several=asked.several,
-        client_id=params.client_id(request.environ),
+        client_id=client_id,
         hang_up=None if client is None else partial(server.hang_ups.watch, client),
     )
     return _page(page, asked.preference)

@@ -22,12 +22,13 @@ from .client import Bide, fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What each server is started with, besides the defaults. The last is as a user deploys it: two workers behind nginx.
+# What each server is started with, besides the defaults. One has Bide's own worker. The last is as a user deploys it:
+# two workers behind nginx.
 NGINX = "nginx"
 TARGETS = {
     "sqlite": {},
     "sqlite-2-workers": {"WEB_CONCURRENCY": "2"},
-    "memory": {"BIDE_STORE": "memory://"},
+    "memory": {"BIDE_STORE": "memory://", "GUNICORN_CMD_ARGS": "-k app.worker.Worker"},
     NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
 }
 
@@ -92,7 +93,7 @@ def running(folder, settings):
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]
     log = folder / "server.log"
-    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-c", "gunicorn.conf.py"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     command += ["-b", f"fd://{listener.fileno()}", "wsgi:app"]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -16,11 +16,11 @@ HIDDEN = get("/-test-/counts")
 PUBLISH = "POST /publish/{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
 
 
-@pytest.fixture(scope="module", params=["conf", "plain"])
+@pytest.fixture(scope="module", params=["conf", "plain", "own"])
 def server(request, tmp_path_factory):
     env = {"TEST_BODY_SECONDS": BODY_SECONDS}
-    conf = request.param == "conf"
-    with Server(tmp_path_factory.mktemp(request.param), inspected=True, conf=conf, env=env) as server:
+    kind = {"conf": request.param != "plain", "own": request.param == "own"}
+    with Server(tmp_path_factory.mktemp(request.param), inspected=True, env=env, **kind) as server:
         yield server
         assert "Traceback" not in server.output()
 

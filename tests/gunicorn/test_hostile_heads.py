@@ -112,9 +112,10 @@ TAKEN = {
 }
 
 
-@pytest.fixture(scope="module", params=["conf", "plain"])
+@pytest.fixture(scope="module", params=["conf", "plain", "own"])
 def server(request, tmp_path_factory):
-    with Server(tmp_path_factory.mktemp(request.param), inspected=True, conf=request.param == "conf") as server:
+    kind = {"conf": request.param != "plain", "own": request.param == "own"}
+    with Server(tmp_path_factory.mktemp(request.param), inspected=True, **kind) as server:
         yield server
         assert "Traceback" not in server.output()
 

@@ -12,10 +12,11 @@ POLLS = 2
 REQUEST_LINE = {True: 8190, False: 4094}
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["conf", "plain"])
+@pytest.fixture(scope="module", params=["conf", "plain", "own"])
 def server(request, tmp_path_factory):
     env = {"BIDE_MAX_CHANNELS": CHANNELS, "BIDE_MAX_IDEMPOTENCY_KEYS": KEYS, "BIDE_MAX_POLLS": POLLS}
-    with Server(tmp_path_factory.mktemp("limits"), conf=request.param, env=env) as server:
+    kind = {"conf": request.param != "plain", "own": request.param == "own"}
+    with Server(tmp_path_factory.mktemp("limits"), env=env, **kind) as server:
         yield server
 
 

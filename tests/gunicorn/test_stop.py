@@ -179,6 +179,7 @@ def test_on_sighup_nothing_is_lost_or_doubled_and_the_old_workers_polls_are_answ
         publishers = [Publisher(server, steady(number, channels), keep=False) for number in range(3)]
         pids = set(server.worker_pids())
         with Followers(server, followers) as running, Herd(server) as parked:
+            await_that(lambda: server.counts()["polls"] == len(followers))
             park(server, parked, 100)
             with publishing(publishers):
                 await_that(lambda: all(len(each.acknowledged) > 10 for each in publishers))

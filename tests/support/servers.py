@@ -95,7 +95,7 @@ class Server:
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
     files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. Of several
-    `listeners` the tests use the first.
+    `listeners` the tests use the first. `own` is Bide's own worker.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Server:
         limits=None,
         by_modes=False,
         listeners=1,
+        own=False,
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ class Server:
         self._limits = limits or {}
         self._by_modes = by_modes
         self._app = INSPECTED if inspected else "wsgi:app"
-        self._options = list(options)
+        self._options = [*options, *(["-k", "app.worker.Worker"] if own else [])]
         if tls:
             self._options += ["--certfile", str(tls[0]), "--keyfile", str(tls[1])]
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(listeners)]

@@ -1,0 +1,20 @@
+"""A gunicorn worker whose connections wait without greenlets. `gunicorn.conf.py` chooses it.
+
+A long poll spends its life waiting, and so does a connection between two of them. gunicorn's gevent worker gives each a
+greenlet with a stack, a parsed request and an environ, some 17 KiB. Here a connection that waits is a socket, a watcher
+of the event loop and some fields:
+
+    READING   nothing, or part of a head, has come; the loop gathers it                         (connection.py)
+    SERVING   the head is whole: a greenlet has it, and goes gunicorn's own road from there:
+              its parser, its checks, the WSGI app                                              (request.py)
+    PARKED    the app found nothing to answer yet, wrote down the poll in a grant and ended     (parked.py)
+    WRITING   the client takes its answer slowly: what it has not taken is kept                 (sender.py)
+    CLOSED
+
+What rouses parked polls (an event, the end of their time, a stopping worker) puts them into one queue, which the loop
+works off in slices of a few milliseconds (fanout.py), after whoever published has been answered.
+"""
+
+from .worker import Worker
+
+__all__ = ["Worker"]

@@ -1,0 +1,199 @@
+"""One connection: its states, and what leads from one to the next.
+
+Methods that begin with `on_` are called by the event loop, and so are `rouse` and `proceed`: none of them may switch
+greenlets. While the connection is SERVING, one greenlet has it, and reads and writes as request.py has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Any, Final
+
+from gevent.hub import spawn_raw
+
+from .. import guard, lifecycle
+from .parked import HEAD_END, HolderOfPoll, Office, State
+from .sender import Sender
+
+#: Read at once. Most heads are far shorter.
+READ_BYTES: Final = 8192
+#: A head that is longer is gathered by the greenlet, by gunicorn's bounds.
+GATHERED_BYTES: Final = 65536
+
+
+class Connection(HolderOfPoll):
+    """A client's connection to one worker."""
+
+    __slots__ = ("_sender", "_step", "address", "listener", "since")
+
+    def __init__(self, worker: Office, sock: Any, address: Any, listener: Any) -> None:
+        super().__init__(sock, worker)
+        self.address = address
+        self.listener = listener
+        #: When it was opened, until it has asked for something.
+        self.since: float | None = time.monotonic()
+        self._sender: Sender | None = None
+        self._watcher.start(self.on_readable)
+        self._step: int | None = None
+        self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
+
+    # -- READING
+
+    def on_readable(self) -> None:
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self.state is State.PARKED:
+            self._read_behind_poll(data)
+        elif not data:
+            self._end_reading()
+        else:
+            had = len(self.unread)
+            self.unread = self.unread + data if had else data
+            if self._has_head(had):
+                self._serve()
+            elif not had and self.since is None:
+                self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
+
+    def _has_head(self, looked_at: int = 0) -> bool:
+        """Whether a head is there, or enough for the greenlet to take over; or what will never be one, which the parser
+        refuses at once: TLS, say, or lines that end with LF alone."""
+        since = max(0, looked_at - len(HEAD_END))
+        return (
+            self.unread.find(HEAD_END, since) >= 0
+            or len(self.unread) > GATHERED_BYTES
+            or self.unread.find(b"\n\n", since) >= 0
+            or not (self.unread[:1].isupper() or self.unread[:1] == b"\r")
+        )
+
+    def _end_reading(self) -> None:
+        """No more comes. The parser tells what is wrong with half a head, if anything is but that."""
+        if self.unread:
+            self._serve()
+        else:
+            self.close()
+
+    def _read_on(self) -> None:
+        """The next request may come, or is here already."""
+        self.state = State.READING
+        if self.unread and self._has_head():
+            self._serve()
+            return
+        self._watcher.start(self.on_readable)
+        self._wake_at(time.monotonic() + (lifecycle.HEAD_SECONDS if self.unread else self._worker.keepalive))
+
+    # -- SERVING
+
+    def _serve(self) -> None:
+        if self._step is None:
+            self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
+        self._watcher.stop()
+        self.since = None
+        self.begin()
+        self.state = State.SERVING
+        spawn_raw(self._worker.serve, self)
+
+    def asked(self) -> None:
+        """The greenlet has the head. What follows has bounds of its own."""
+        self._wake_at(None)
+
+    def finishes(self) -> None:
+        """The greenlet reads what the app left of the body, in the time that gunicorn gives it with the next head."""
+        self._wake_at(time.monotonic() + self._worker.keepalive)
+
+    def served(self, *, keep: bool, parks: bool = False) -> None:
+        """The greenlet is done with the request. `keep`: another may come on this connection. `parks`: nothing was
+        answered, and the grant is to be."""
+        grant = self._grant
+        if grant is not None and (not parks or self.state is State.CLOSED):
+            # The view began a poll, and then something threw its answer away, or made another of it.
+            self._grant = None
+            grant.poll.close()
+        if self.state is State.CLOSED:
+            return
+        if self._grant is not None:
+            self._park(self._grant)
+        elif keep:
+            self._read_on()
+        else:
+            self.close()
+
+    # -- WRITING
+
+    def _write(self, data: bytes, closes: bool) -> None:
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent == len(data):
+            self.written(closes)
+        else:
+            self.state = State.WRITING
+            self._watcher.stop()
+            self._sender = Sender(self, data[sent:], closes)
+            self._wake_at(self._sender.ends_at)
+
+    def written(self, closes: bool) -> None:
+        """The answer is with the system."""
+        self._sender = None
+        if closes:
+            self.close()
+        elif self._grant is not None:
+            self._park(self._grant)
+        else:
+            self._read_on()
+
+    # -- its times, and its end
+
+    def _wake_at(self, when: float | None) -> None:
+        """Be roused then, on the clock of `time.monotonic`, and not when it was said before."""
+        if self._step is not None:
+            self._worker.deadlines.remove(self._step, self)
+        self._step = None if when is None else self._worker.deadlines.add(when, self)
+
+    def rouse(self) -> None:
+        """The time is up, whatever it was for."""
+        self._step = None
+        if self.state is State.PARKED:
+            self.enqueue()
+        elif self.state is State.SERVING:
+            self.shut()  # the greenlet reads a head, or the rest of a body, and meets the end
+        elif self.state is State.READING:
+            if self.unread:
+                self.shut()
+            self._end_reading()
+        elif self._sender is not None:
+            if self._sender.has_moved():
+                self._wake_at(self._sender.ends_at)
+            else:
+                guard.cut(self)
+                self.close()
+
+    def shut(self) -> None:
+        """Take nothing more from the client than what it has sent."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def close(self, *_: Any) -> None:
+        if self.state is State.CLOSED:
+            return
+        if self._grant is not None and self.state is not State.SERVING:
+            self._let_go(self._grant)
+        self._wake_at(None)
+        self.state = State.CLOSED
+        self._held = None
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+        self._watcher.stop()
+        self._watcher.close()
+        self.sock.close()
+        self._worker.closed(self)

@@ -1,0 +1,178 @@
+"""The worker: listens, has connections made, serves their requests by gunicorn's road, and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from datetime import datetime
+from typing import Any, Final
+
+import gevent
+from gunicorn import http
+from gunicorn.workers.base_async import AsyncWorker
+from gunicorn.workers.ggevent import GeventWorker
+
+from .. import guard, lifecycle
+from ..capacity import PRIVATE_CONNECTIONS
+from ..deadlines import Deadlines
+from ..grant import Request
+from ..hangup import HangUps
+from .connection import Connection
+from .fanout import Fanout
+from .listener import Listener
+from .parked import State
+
+#: How often it looks whether it is to stop, and tells gunicorn's master that it lives.
+LOOK_SECONDS: Final = 0.1
+#: Where there are several listeners each may have so many connections although the worker is full: a private address
+#: answers however many the other has.
+FEW: Final = PRIVATE_CONNECTIONS
+
+
+class Worker(GeventWorker):
+    """gunicorn's gevent worker, with a road of its own for plain HTTP/1.
+
+    Connections with TLS, HTTP/2 without TLS or the PROXY protocol go gevent's road: greenlets, as before.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: dict[Connection, None] = {}
+        self.kept = 0
+        self._listeners: list[Listener] = []
+
+    @property
+    def has_own_road(self) -> bool:
+        cfg = self.cfg
+        return not cfg.is_ssl and cfg.proxy_protocol == "off" and cfg.http2_cleartext == "off"
+
+    def run(self) -> None:
+        if not self.has_own_road:
+            super().run()
+            return
+        self.deadlines = Deadlines()
+        self.hang_ups = HangUps()
+        self.fanout = Fanout()
+        self.keepalive: float = self.cfg.keepalive
+        #: Whether each request is told to the access log or to statsd.
+        self.logs_requests = bool(self.log.access_log_enabled or self.cfg.statsd_host)
+        self._few = min(FEW, self.worker_connections // 10) if len(self.sockets) > 1 else 0
+        self._listeners = [Listener(self, sock, shared=self.cfg.workers > 1) for sock in self.sockets]
+        while self.alive:
+            self.notify()
+            gevent.sleep(LOOK_SECONDS)
+        self._stop()
+
+    def _stop(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        ends_at = time.monotonic() + self.cfg.graceful_timeout
+        while self.connections and time.monotonic() < ends_at:
+            self.notify()
+            gevent.sleep(LOOK_SECONDS)
+        if self.connections:
+            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+            for connection in list(self.connections):
+                connection.close()
+
+    # -- who comes and goes
+
+    def may_enter(self, listener: Listener) -> bool:
+        return len(self.connections) < self.worker_connections or listener.open < self._few
+
+    def enter(self, client: Any, address: Any, listener: Listener) -> None:
+        guard.bound_sending(client)
+        listener.open += 1
+        self.connections[Connection(self, client, address, listener)] = None
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.pop(connection, None)
+        connection.listener.open -= 1
+        if self.alive:
+            for listener in self._listeners:
+                if self.may_enter(listener):
+                    listener.resume()
+
+    @property
+    def closes_polls(self) -> bool:
+        """Whether a connection ends with the answer of its poll."""
+        return not self.alive or len(self.connections) > self.kept
+
+    # -- a table of connections, for `lifecycle`
+
+    def table(self, kept: int) -> Worker | None:
+        """The connections of this worker, of which so many are to be kept; None where gevent's road is gone."""
+        self.kept = kept
+        return self if self.has_own_road else None
+
+    @property
+    def open(self) -> int:
+        return len(self.connections)
+
+    def shut_idle(self) -> None:
+        for connection in self._idle():
+            connection.shut()
+
+    def shut_slow(self) -> None:
+        over = len(self.connections) - self.kept
+        if over > 0:
+            # New ones first, then those between two requests; the oldest of each.
+            for connection in sorted(self._idle(), key=lambda connection: connection.since is None)[:over]:
+                connection.shut()
+
+    def _idle(self) -> list[Connection]:
+        """Those on which nothing is asked, and that had time to ask; the oldest first."""
+        before = time.monotonic() - lifecycle.FIRST_REQUEST_SECONDS
+        return [
+            connection
+            for connection in self.connections
+            if connection.state is State.READING and (connection.since is None or connection.since < before)
+        ]
+
+    # -- a request
+
+    def log_answer(self, request: Request, size: int) -> None:
+        """Tell gunicorn's access log of a poll that was parked, and answered with a body of so many bytes."""
+        request.response.sent = size
+        self.log.access(request.response, request.response.req, request.environ, datetime.now() - request.begun)
+
+    def serve(self, connection: Connection) -> None:
+        """Serve the request whose head the connection has, in a greenlet, as gunicorn's `AsyncWorker.handle` does."""
+        client: Any = connection  # as much of a socket as is asked of it
+        address = connection.address
+        request = None
+        keep = parks = False
+        parser = http.get_parser(self.cfg, client, address)
+        try:
+            try:
+                request = next(parser)
+                connection.asked()
+                # The types say that they return nothing.
+                handled: Any = AsyncWorker.handle_request(
+                    self, connection.listener.getsockname(), request, client, address
+                )
+                parks = handled is False  # nothing was answered
+                connection.flush()
+                body: Any = request.body
+                if getattr(body.reader, "length", 1):  # all of it was read where that is known, and 0
+                    connection.finishes()
+                keep = parser.finish_body()  # type: ignore[assignment]
+            except (StopIteration, http.errors.NoMoreData):
+                connection.flush()
+            except OSError:
+                raise
+            except Exception as error:
+                self.handle_error(request, client, address, error)
+                connection.flush()
+        except OSError as error:
+            keep = False
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT):
+                self.log.exception("Socket error processing request.")
+        except BaseException as error:
+            keep = False
+            self.handle_error(request, client, address, error)
+            with contextlib.suppress(OSError):
+                connection.flush()
+        connection.unread = parser.unreader.take_buffered() + connection.unread
+        connection.served(keep=keep, parks=parks)

@@ -1,0 +1,101 @@
+"""What later parts fill into a grant, each driven here by a dummy: expiry, revocation, counters, another framing."""
+
+import time
+
+import gevent
+
+from app.worker import parked
+from app.worker.parked import State
+from tests.support.app import assert_nothing_left
+from tests.worker.conftest import read, taken, until
+
+
+def test_a_poll_ends_when_its_right_to_wait_does(bide, park):
+    begun = time.monotonic()
+    _, client = park(expires_at=begun + 0.1)
+    answer = read(client)
+    assert b'"status":"timeout"' in answer
+    assert b"Connection: close\r\n" in answer
+    assert 0.1 <= time.monotonic() - begun < 1
+    assert_nothing_left(bide)
+
+
+def test_a_poll_that_was_revoked_ends_when_it_is_roused(bide, park):
+    revoked = []
+    connection, client = park(revoked=lambda: bool(revoked))
+    _, other = park()
+    revoked.append(1)
+    connection._grant.poll.waiter.rouse()
+    assert b"Connection: close\r\n" in read(client)
+    assert taken(other) is None
+
+
+def test_counters_and_allowances_are_told_of_each_answer(bide, park):
+    told = []
+    _, client = park(answered=told.append)
+    _, late = park(answered=told.append, timeout=0.05)
+    read(late)
+    id = bide.publisher.publish("news", 1)
+    read(client)
+    assert [(page.events != (), page.last_event_id == str(id)) for page in told] == [(False, False), (True, True)]
+
+
+def test_and_of_a_client_that_left(bide, park):
+    told = []
+    _, client = park(answered=told.append)
+    client.close()
+    until(lambda: told)
+    assert told == [None]
+
+
+class Lines:
+    """A stream: an answer is a line, and the grant lives on."""
+
+    lives_on = True
+
+    def frame(self, grant, page, closes):
+        return b"".join(event.json + b"\n" for event in page.events) or b"\n"
+
+
+def test_a_framing_that_lives_on_has_one_event_after_another_and_ends_with_the_worker(office, bide, park):
+    connection, client = park(framing=Lines())
+    for message in range(3):
+        bide.publisher.publish("news", message)
+        assert b'"message":%d,' % message in read(client)
+        assert connection.state is State.PARKED
+    bide.publisher.publish("other", 1)
+    assert taken(client) is None
+    office.closes_polls = True
+    connection._grant.poll.waiter.end("draining")
+    assert read(client) == b"\n"
+    assert read(client) == b""
+    assert_nothing_left(bide)
+
+
+def test_what_is_left_behind_a_page_follows_it(bide, park):
+    connection, client = park(framing=Lines())
+    bide.publisher.append("news", [b"1", b"2", b"3"], None, None)
+    lines = b""
+    while lines.count(b"\n") < 3:
+        lines += read(client)
+    assert [b'"message":%d,' % number in line for number, line in enumerate(lines.splitlines(), 1)] == [True] * 3
+    assert connection.state is State.PARKED
+    assert taken(client) is None
+
+
+def test_bytes_without_end_behind_a_stream_are_read_no_further_after_an_answer(office, bide, park, monkeypatch):
+    monkeypatch.setattr(parked, "BEHIND_BYTES", 100)
+    connection, client = park(framing=Lines())
+    client.sendall(b"X" * 101)
+    until(lambda: len(connection.unread) > 100)
+    client.sendall(b"Y" * 10_000)
+    for message in range(3):
+        bide.publisher.publish("news", message)
+        assert b'"message":%d,' % message in read(client)
+        gevent.sleep(0.01)
+    assert len(connection.unread) == 101
+    assert len(office.hang_ups) == 1
+    client.close()
+    until(lambda: office.left)
+    assert len(office.hang_ups) == 0
+    assert_nothing_left(bide)
