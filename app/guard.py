@@ -174,10 +174,13 @@ def send_all(client: Any, send: Callable[[memoryview], int], data: memoryview) -
 
 def _send_some(client: Any, send: Callable[[memoryview], int], data: memoryview) -> int:
     before = waiting(client)
+    timer = gevent.Timeout(sending_seconds())
     try:
-        with gevent.Timeout(sending_seconds()):
+        with timer:
             return send(data)
-    except gevent.Timeout:
+    except gevent.Timeout as raised:
+        if raised is not timer:
+            raise  # somebody else's, who waits for all of this
         # The system takes more only when there is much room again: a slow reader may have taken some all the same.
         if waiting(client) < before:
             return 0

@@ -63,6 +63,15 @@ def test_who_takes_nothing_is_gone(pair, send):
     assert struct.unpack("ii", linger) == (1, 0)
 
 
+def test_the_time_limit_of_whoever_sends_is_not_taken_for_the_clients(pair, monkeypatch):
+    """It was swallowed, and the client cut: so no test with a limit of its own could fail."""
+    ours, _ = pair
+    monkeypatch.setattr(module, "SEND_SECONDS", 100)
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+        ours.sendall(MUCH)
+    assert module.Unsent.size == 0
+
+
 def test_who_takes_a_little_now_and_then_is_not(pair, monkeypatch):
     ours, _ = pair
     left = [5, 4, 3, 3]
