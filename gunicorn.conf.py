@@ -17,8 +17,8 @@ if _settings.private_address is not None:
     bind.append(bindable(*_settings.private_address))
 workers = _settings.workers
 
-# Every waiting poll is a greenlet. Not so on app.worker.Worker, which is new (docs/operations.md).
-worker_class = "gevent"
+# gunicorn's gevent worker, in which a waiting poll needs no greenlet (app/worker). Plain -k gevent serves the same.
+worker_class = "app.worker.Worker"
 
 # Polls, and as many again of connections that are idle between two of them would do; the app refuses polls above
 # BIDE_MAX_POLLS with 503, so that the pool, whose end clients meet as silence, never fills.

@@ -8,18 +8,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Request
-from flask.sessions import NullSession, SessionInterface
-from werkzeug.routing import MapAdapter
+from flask import Flask
 
 from . import channels, guard, service
 from .access import origins, private
 from .capacity import check_descriptors, share_connections
 from .channels import problems
 from .config import Settings
+from .dispatch import ChannelsFlask
 from .errors import SettingsError, StoreUnavailable
 from .lifecycle import Gate, find_worker
 from .server import Server
@@ -33,33 +32,6 @@ BOOT_ERROR = 3
 AGAIN = 1
 AGAIN_SECONDS = 1.0
 MOST_SECONDS = 10.0
-
-
-class _NoSessions(SessionInterface):
-    """There are no sessions here: one that says so serves all requests, where Flask makes one for each."""
-
-    _none = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:
-        return self._none
-
-
-class ChannelsFlask(Flask):
-    """Flask without what it does for every request and no path here has a use for: 20 µs of 150, and 0.5 KiB."""
-
-    session_interface = _NoSessions()
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Bind the URL map without asking for whom: no rule names a host."""
-        if request is None:
-            return None
-        return self.url_map.bind(
-            "localhost", request.root_path, None, request.scheme, request.method, request.path, None
-        )
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as it is: greenlets wait, and nothing here is a coroutine."""
-        return func
 
 
 def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] | None = None) -> Flask:

@@ -59,12 +59,13 @@ class Grant:
 
     `head` is the answer's head as far as it is known already: status line and header fields, those that `after_request`
     functions added too. `expires_at` is when the right to wait ends, on the clock of `time.monotonic`. `revoked` says
-    whether it was taken back meanwhile; asked whenever the poll is looked at. `answered` is called with the page that
-    is sent, None where the connection was lost: counters and allowances are kept by it. `closes`: the connection ends
-    with the answer. `request` is kept only where there is an access log.
+    whether it was taken back meanwhile; asked whenever the poll is looked at. Counters and allowances are kept by
+    `sent`, which is called with each page that is sent, and `ended`, called once, however the grant came to its end.
+    Both are called by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
+    `request` is kept only where there is an access log.
     """
 
-    __slots__ = ("answered", "closes", "expires_at", "framing", "head", "poll", "request", "revoked")
+    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent")
 
     def __init__(
         self,
@@ -73,13 +74,15 @@ class Grant:
         framing: Framing = POLL,
         expires_at: float | None = None,
         revoked: Callable[[], bool] | None = None,
-        answered: Callable[[Page | None], None] | None = None,
+        sent: Callable[[Page], None] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self.poll = poll
         self.framing = framing
         self.expires_at = expires_at
         self.revoked = revoked
-        self.answered = answered
+        self.sent = sent
+        self.ended = ended
         self.head = b""
         self.closes = False
         self.request: Request | None = None
@@ -96,6 +99,12 @@ class Grant:
         if self.expires_at is not None and time.monotonic() >= self.expires_at:
             return True
         return self.revoked is not None and self.revoked()
+
+    def end(self) -> None:
+        """Let go of the poll. Called once, by who has the grant."""
+        self.poll.close()
+        if self.ended is not None:
+            self.ended()
 
 
 class _Date:

@@ -22,10 +22,10 @@ FLOORS = [
     {"worker.worker"},
     {"worker.connection", "worker.listener"},
     {"worker.parked"},
-    {"worker.fanout", "worker.request", "worker.sender"},
+    {"worker.fanout", "worker.plain", "worker.request", "worker.runqueue", "worker.sender"},
     {"channels.problems", "channels.views", "service.description", "service.health"},
     {"access.origins", "access.private", "channels.answers", "channels.body", "channels.params"},
-    {"grant", "server"},
+    {"dispatch", "grant", "server"},
     {"lifecycle", "publisher", "roster", "subscriber"},
     {"capacity", "deadlines", "guard", "hangup", "merge", "notifier", "poll", "presence", "stores"},
     {"waiter"},
@@ -41,7 +41,7 @@ FLOORS = [
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 
 #: The packages that know HTTP; everything else works without Flask.
-OF_HTTP = ("factory", "access", "channels", "service")
+OF_HTTP = ("factory", "access", "channels", "dispatch", "service")
 
 #: Modules of stubs, there for the type checker alone: importing one for real would fail.
 STUBS = {"_typeshed"}

@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask
 
 from ..config import Settings
+from ..dispatch import current_environ
 from ..errors import ForeignHost, ForeignOrigin
 
 LOCAL_NAMES = frozenset(["localhost", "127.0.0.1", "[::1]"])
@@ -27,7 +28,7 @@ def register(app: Flask, settings: Settings) -> None:
     """Check every request to the app before anything else sees it."""
 
     def check() -> None:
-        environ = request.environ
+        environ = current_environ()
         target = environ.get("RAW_URI", "/")
         if target[:1] not in "/*":
             # RFC 9112, section 3.2.2: a target that names a host is meant for that one, whatever Host says.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
@@ -38,31 +39,46 @@ class Answer(Response):
 
 
 class Parking(Response):
-    """What is known of the answer to a poll that waits. Sent by the connection, when the rest is known."""
+    """What is known of the answer to a poll that waits. Sent by the connection, when the rest is known.
+
+    Its headers are made when somebody asks for them: most polls are parked without that.
+    """
+
+    # As Response.__init__ would set them: that takes 3 µs.
+    _status = "200 OK"
+    _status_code = 200
+    response = ()
+    direct_passthrough = False
 
     def __init__(self, grant: Grant, preference: str | None) -> None:
-        headers = Headers([("Content-Type", "application/json"), ("Cache-Control", "no-store")])
-        if preference is not None:
-            headers["Preference-Applied"] = preference
-        super().__init__((), 200, headers)
         self._grant = grant
+        self._preference = preference
+        self._on_close = []
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]  # an attribute of Werkzeug's
+        headers = Headers([("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        if self._preference is not None:
+            headers["Preference-Applied"] = self._preference
+        return headers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Write down the head in the grant, with what `after_request` functions made of it."""
         response = start_response.__self__  # type: ignore[attr-defined]  # gunicorn's response, whose method it is
         self._grant.closes = response.must_close or response.req.should_close()
-        known = environ["SERVER_PROTOCOL"], self.status, *self.headers
+        is_plain = "headers" not in self.__dict__ and self._preference is None
+        known = environ["SERVER_PROTOCOL"], self._status, *(() if is_plain else self.headers)
         head = _heads.get(known)
         logs = environ["gunicorn.socket"].logs_requests
         if logs:
             self._grant.request = Request(response, environ, datetime.now())
         if head is None or logs:
             # gunicorn looks for what may not be in a header, whoever made it.
-            start_response(self.status, [*self.headers])
+            start_response(self._status, [*self.headers])
             lines = "".join(
                 [f"{name}: {value}\r\n" for name, value in response.headers if name.lower() not in OF_FRAMING]
             )
-            text = f"{environ['SERVER_PROTOCOL']} {self.status}\r\nServer: {response.version}\r\n{lines}"
+            text = f"{environ['SERVER_PROTOCOL']} {self._status}\r\nServer: {response.version}\r\n{lines}"
             head = text.encode("latin-1")
             if len(_heads) >= HEADS:
                 _heads.clear()

@@ -46,20 +46,27 @@ class Asked:
 class Query:
     """The parameters of a query string. Each may be given once; those that nobody asks for are ignored."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_repeated", "_values")
 
     def __init__(self, text: str) -> None:
         # By hand: Werkzeug's MultiDict costs more than the rest of a poll's parsing.
-        pairs = [pair.partition("=")[::2] for pair in text.split("&")] if text else []
-        if "%" in text or "+" in text:
-            pairs = [(unquote_plus(name), unquote_plus(value, errors="replace")) for name, value in pairs]
-        self._pairs = pairs
+        values: dict[str, str] = {}
+        self._repeated: dict[str, int] = {}
+        escaped = "%" in text or "+" in text
+        for pair in text.split("&") if text else ():
+            name, _, value = pair.partition("=")
+            if escaped:
+                name, value = unquote_plus(name), unquote_plus(value, errors="replace")
+            if name in values:
+                self._repeated[name] = self._repeated.get(name, 1) + 1
+            else:
+                values[name] = value
+        self._values = values
 
     def get(self, name: str) -> str | None:
-        found = [value for key, value in self._pairs if key == name]
-        if len(found) > 1:
-            raise InvalidRequest(f"{name} is given {len(found)} times: give it once", param=name)
-        return found[0] if found else None
+        if name in self._repeated:
+            raise InvalidRequest(f"{name} is given {self._repeated[name]} times: give it once", param=name)
+        return self._values.get(name)
 
 
 def integer(name: str, text: str, low: int, high: int) -> int:
@@ -146,7 +153,7 @@ def cursors(channels: list[str], text: str | None) -> dict[str, Cursor]:
 
 def poll(environ: dict[str, Any], text: str, settings: Settings) -> Asked:
     """A poll by GET: channels from the path, the rest from query and headers."""
-    channels = channel_list(text)
+    channels = channel_list(text) if "," in text else [check_channel(text)]
     query = Query(environ.get("QUERY_STRING", ""))
     # The header wins: an EventSource that connects again keeps the URL, and cursor, that it began with.
     last = query.get("last_event_id")

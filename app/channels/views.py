@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response
 
 from .. import guard
+from ..dispatch import current_app, current_environ
 from ..errors import BideError, ChannelNotFound, InvalidRequest, Unavailable
 from ..events import Page, encode
 from ..grant import Grant
@@ -25,7 +26,7 @@ DEFAULT_LIMIT = 100
 def publish(channel: str) -> Response:
     """POST /publish/<channel>"""
     server = _server()
-    asked = body.publication(request.environ, server.settings.max_body_bytes)
+    asked = body.publication(current_environ(), server.settings.max_body_bytes)
     messages = server.publisher.check(channel, asked.messages, batch=asked.batch)
     appended = server.publisher.append(channel, messages, asked.type, _idempotency_key())
     answer = b'{"status":"published","channel":"%b","event_id":%d' % (channel.encode(), appended.last_id)
@@ -37,7 +38,7 @@ def publish(channel: str) -> Response:
 def publish_several() -> Response:
     """POST /publish"""
     server = _server()
-    asked = body.publication(request.environ, server.settings.max_body_bytes)
+    asked = body.publication(current_environ(), server.settings.max_body_bytes)
     channels = _named(asked.channels)
     key = _idempotency_key()
     server.publisher.check(channels[0], asked.messages, batch=asked.batch)
@@ -55,27 +56,27 @@ def publish_several() -> Response:
             raise
         done.append({"channel": channel, "event_id": appended.last_id})
         appends.append(appended)
-        guard.take_turns(request.environ.get("gunicorn.socket"))
+        guard.take_turns(current_environ().get("gunicorn.socket"))
     return _published(encode({"status": "published", "events": done}), appends)
 
 
 def subscribe(channels: str) -> Response:
     """GET /subscribe/<channel>[,<channel>…]"""
-    server = _server()
-    return _polled(server, params.poll(request.environ, channels, server.settings))
+    server, environ = _server(), current_environ()
+    return _polled(server, environ, params.poll(environ, channels, server.settings))
 
 
 def subscribe_several() -> Response:
     """POST /subscribe"""
-    server = _server()
-    asked = body.json_object(request.environ, server.settings.max_body_bytes)
-    return _polled(server, params.poll_of_body(request.environ, asked, server.settings))
+    server, environ = _server(), current_environ()
+    asked = body.json_object(environ, server.settings.max_body_bytes)
+    return _polled(server, environ, params.poll_of_body(environ, asked, server.settings))
 
 
 def list_channels() -> Response:
     """GET /channels"""
     server = _server()
-    query = params.Query(request.environ["QUERY_STRING"])
+    query = params.Query(current_environ()["QUERY_STRING"])
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
     # One more than fits tells whether there is a next page.
     entries, partial = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
@@ -108,7 +109,7 @@ def history(channel: str) -> Response:
     """GET /channels/<channel>/events"""
     server = _server()
     check_channel(channel)
-    query = params.Query(request.environ["QUERY_STRING"])
+    query = params.Query(current_environ()["QUERY_STRING"])
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
     after, before = params.event_id(query, "after"), params.event_id(query, "before")
     page = server.history(channel, after, before, limit)
@@ -141,14 +142,14 @@ def delete(channel: str) -> Response:
 
 
 def _server() -> Server:
-    server: Server = current_app.extensions["bide"]
+    server: Server = current_app().extensions["bide"]
     return server
 
 
-def _polled(server: Server, asked: params.Asked) -> Response:
-    client: Any = request.environ.get("gunicorn.socket")
-    client_id = params.client_id(request.environ)
-    if PARKS in request.environ and UNREAD not in request.environ:
+def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Response:
+    client: Any = environ.get("gunicorn.socket")
+    client_id = params.client_id(environ)
+    if PARKS in environ and UNREAD not in environ:
         poll = server.subscriber.open(
             asked.cursors,
             client.waiter(),
@@ -156,6 +157,7 @@ def _polled(server: Server, asked: params.Asked) -> Response:
             limit=asked.limit,
             several=asked.several,
             client_id=client_id,
+            arrivals=client.arrivals,
         )
         if not poll.is_over:
             grant = Grant(poll)
@@ -191,7 +193,7 @@ def _published(content: bytes, appends: list[Appended]) -> Response:
 
 
 def _idempotency_key() -> str | None:
-    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    key: str | None = current_environ().get("HTTP_IDEMPOTENCY_KEY")
     return None if key is None else check_key(key)
 
 

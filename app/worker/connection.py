@@ -11,8 +11,6 @@ import socket
 import time
 from typing import Any, Final
 
-from gevent.hub import spawn_raw
-
 from .. import guard, lifecycle
 from .parked import HEAD_END, HolderOfPoll, Office, State
 from .sender import Sender
@@ -96,7 +94,12 @@ class Connection(HolderOfPoll):
         self.since = None
         self.begin()
         self.state = State.SERVING
-        spawn_raw(self._worker.serve, self)
+        self._worker.run_queue.add(self)
+
+    @property
+    def arrivals(self) -> int:
+        """How many requests had come to this worker when this one was served."""
+        return self._worker.run_queue.arrivals
 
     def asked(self) -> None:
         """The greenlet has the head. What follows has bounds of its own."""
@@ -106,14 +109,14 @@ class Connection(HolderOfPoll):
         """The greenlet reads what the app left of the body, in the time that gunicorn gives it with the next head."""
         self._wake_at(time.monotonic() + self._worker.keepalive)
 
-    def served(self, *, keep: bool, parks: bool = False) -> None:
+    def finish(self, *, keep: bool, parks: bool = False) -> None:
         """The greenlet is done with the request. `keep`: another may come on this connection. `parks`: nothing was
         answered, and the grant is to be."""
         grant = self._grant
         if grant is not None and (not parks or self.state is State.CLOSED):
             # The view began a poll, and then something threw its answer away, or made another of it.
             self._grant = None
-            grant.poll.close()
+            grant.end()
         if self.state is State.CLOSED:
             return
         if self._grant is not None:

@@ -24,7 +24,7 @@ class Parked(Protocol):
         """Look whether the poll can be answered. Called by the event loop: it must not switch greenlets."""
 
 
-class Roused(Waiter):
+class ParkedWaiter(Waiter):
     """The waiter of a poll that no greenlet waits for: it puts the connection into the worker's queue."""
 
     __slots__ = ("_connection",)

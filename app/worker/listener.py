@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 
 from gevent import get_hub
 
+from .plain import PlainRequests
+
 log = logging.getLogger("bide")
 
 READ: Final = 1
@@ -33,10 +35,12 @@ class Door(Protocol):
 
 
 class Listener:
-    """One of gunicorn's listening sockets. `open` is how many connections of it there are."""
+    """One of gunicorn's listening sockets. `open` is how many connections of it there are, `plain` reads their plain
+    requests where any are read so."""
 
-    def __init__(self, door: Door, sock: Any, *, shared: bool) -> None:
+    def __init__(self, door: Door, sock: Any, plain: PlainRequests | None, *, shared: bool) -> None:
         self.open = 0
+        self.plain = plain
         self._said_at = -SAY_SECONDS
         self._name = sock.getsockname()
         self._door = door

@@ -12,8 +12,9 @@ from ..deadlines import Deadlines
 from ..grant import Grant, Request
 from ..hangup import HangUps
 from ..waiter import Waiter
-from .fanout import Fanout, Roused
+from .fanout import Fanout, ParkedWaiter
 from .request import SocketOfRequest
+from .runqueue import RunQueue
 
 log = logging.getLogger("bide")
 
@@ -38,6 +39,7 @@ class Office(Protocol):
     deadlines: Deadlines
     hang_ups: HangUps
     fanout: Fanout
+    run_queue: RunQueue
     #: How long a connection may be idle, in seconds.
     keepalive: float
     #: Whether each request is told to the access log.
@@ -46,9 +48,6 @@ class Office(Protocol):
     @property
     def closes_polls(self) -> bool:
         """Whether a connection ends with the answer of its poll."""
-
-    def serve(self, connection: Any) -> None:
-        """Serve the request that the connection has the head of, in a greenlet of its own."""
 
     def closed(self, connection: Any) -> None:
         """The connection has ended."""
@@ -86,7 +85,7 @@ class HolderOfPoll(SocketOfRequest):
 
     def waiter(self) -> Waiter:
         """A waiter for the poll of the request that is served."""
-        return Roused(self)
+        return ParkedWaiter(self)
 
     @property
     def logs_requests(self) -> bool:
@@ -184,8 +183,8 @@ class HolderOfPoll(SocketOfRequest):
         ends = left and (grant.framing.lives_on or not self.unread)
         closes = grant.closes or ends or grant.has_ended or self._worker.closes_polls
         page = grant.poll.page()
-        if grant.answered is not None:
-            grant.answered(None if left else page)
+        if grant.sent is not None and not left:
+            grant.sent(page)
         data = grant.framing.frame(grant, page, closes)
         if grant.request is not None:
             self._worker.log_answer(grant.request, len(data.rpartition(HEAD_END)[2]))
@@ -199,4 +198,4 @@ class HolderOfPoll(SocketOfRequest):
         self._wake_at(None)
         self._worker.hang_ups.remove(self.fileno())
         self._grant = None
-        grant.poll.close()
+        grant.end()

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from datetime import datetime
 from typing import Any, Final
 
 import gevent
 from gunicorn import http
+from gunicorn.http.message import Request
+from gunicorn.http.wsgi import Response
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from .. import guard, lifecycle
 from ..capacity import PRIVATE_CONNECTIONS
 from ..deadlines import Deadlines
-from ..grant import Request
+from ..grant import Request as RequestOfGrant
 from ..hangup import HangUps
 from .connection import Connection
 from .fanout import Fanout
 from .listener import Listener
 from .parked import State
+from .plain import PlainRequest, PlainRequests
+from .runqueue import RunQueue
 
 #: How often it looks whether it is to stop, and tells gunicorn's master that it lives.
 LOOK_SECONDS: Final = 0.1
@@ -54,15 +59,35 @@ class Worker(GeventWorker):
         self.deadlines = Deadlines()
         self.hang_ups = HangUps()
         self.fanout = Fanout()
+        self.run_queue = RunQueue(self)
         self.keepalive: float = self.cfg.keepalive
         #: Whether each request is told to the access log or to statsd.
         self.logs_requests = bool(self.log.access_log_enabled or self.cfg.statsd_host)
         self._few = min(FEW, self.worker_connections // 10) if len(self.sockets) > 1 else 0
-        self._listeners = [Listener(self, sock, shared=self.cfg.workers > 1) for sock in self.sockets]
+        self._listeners = [
+            Listener(self, sock, self._plain_requests(sock), shared=self.cfg.workers > 1) for sock in self.sockets
+        ]
         while self.alive:
             self.notify()
             gevent.sleep(LOOK_SECONDS)
         self._stop()
+
+    def _plain_requests(self, sock: Any) -> PlainRequests | None:
+        """The reader of plain requests for a listening socket; None where something is to be done for every request
+        that gunicorn's own road does, or where addresses are none of TCP's."""
+        cfg = self.cfg
+        name = sock.getsockname()
+        hooks = [cfg.settings[hook] for hook in ("pre_request", "post_request")]
+        if (
+            self.logs_requests
+            or not isinstance(name, tuple)
+            or any(hook.get() is not hook.default for hook in hooks)
+            or cfg.max_requests > 0
+            or cfg.keepalive <= 0
+            or os.environ.get("SCRIPT_NAME")
+        ):
+            return None
+        return PlainRequests(cfg, name[:2])
 
     def _stop(self) -> None:
         for listener in self._listeners:
@@ -132,25 +157,70 @@ class Worker(GeventWorker):
 
     # -- a request
 
-    def log_answer(self, request: Request, size: int) -> None:
+    def log_answer(self, request: RequestOfGrant, size: int) -> None:
         """Tell gunicorn's access log of a poll that was parked, and answered with a body of so many bytes."""
         request.response.sent = size
         self.log.access(request.response, request.response.req, request.environ, datetime.now() - request.begun)
 
     def serve(self, connection: Connection) -> None:
-        """Serve the request whose head the connection has, in a greenlet, as gunicorn's `AsyncWorker.handle` does."""
+        """Serve the request whose head the connection has. Called in a greenlet."""
+        plain = connection.listener.plain
+        found = None if plain is None else plain.read(connection.unread, connection, connection.address)
+        if found is None:
+            self._serve_parsed(connection)
+        else:
+            self._serve_plain(connection, *found)
+
+    def _serve_plain(
+        self,
+        connection: Connection,
+        request: PlainRequest,
+        response: Response,
+        environ: dict[str, Any],
+        end: int,
+    ) -> None:
+        """As gunicorn's `AsyncWorker.handle_request`, without what `_plain_requests` rules out."""
+        connection.unread = connection.unread[end:]
+        connection.asked()
+        keep = parks = False
+        try:
+            self.nr += 1
+            if not self.alive:
+                response.force_close()
+            answer = self.wsgi(environ, response.start_response)  # type: ignore[arg-type]  # what it returns is void there
+            if self.is_already_handled(answer):
+                keep = parks = True
+            else:
+                try:
+                    for part in answer:
+                        response.write(part)
+                    response.close()
+                finally:
+                    if hasattr(answer, "close"):
+                        answer.close()
+                connection.flush()
+                keep = not response.should_close()
+        except BaseException as error:
+            if response.headers_sent and not isinstance(error, OSError):
+                self.log.exception("Error handling request")
+                connection.flush()
+            else:
+                self._say_failed(connection, request, error)
+        connection.finish(keep=keep, parks=parks)
+
+    def _serve_parsed(self, connection: Connection) -> None:
+        """As gunicorn's `AsyncWorker.handle` for one request."""
         client: Any = connection  # as much of a socket as is asked of it
-        address = connection.address
         request = None
         keep = parks = False
-        parser = http.get_parser(self.cfg, client, address)
+        parser = http.get_parser(self.cfg, client, connection.address)
         try:
             try:
                 request = next(parser)
                 connection.asked()
                 # The types say that they return nothing.
                 handled: Any = AsyncWorker.handle_request(
-                    self, connection.listener.getsockname(), request, client, address
+                    self, connection.listener.getsockname(), request, client, connection.address
                 )
                 parks = handled is False  # nothing was answered
                 connection.flush()
@@ -160,19 +230,18 @@ class Worker(GeventWorker):
                 keep = parser.finish_body()  # type: ignore[assignment]
             except (StopIteration, http.errors.NoMoreData):
                 connection.flush()
-            except OSError:
-                raise
-            except Exception as error:
-                self.handle_error(request, client, address, error)
-                connection.flush()
-        except OSError as error:
-            keep = False
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT):
-                self.log.exception("Socket error processing request.")
         except BaseException as error:
             keep = False
-            self.handle_error(request, client, address, error)
-            with contextlib.suppress(OSError):
-                connection.flush()
+            self._say_failed(connection, request, error)
         connection.unread = parser.unreader.take_buffered() + connection.unread
-        connection.served(keep=keep, parks=parks)
+        connection.finish(keep=keep, parks=parks)
+
+    def _say_failed(self, connection: Connection, request: Request | None, error: BaseException) -> None:
+        """Tell the client what was wrong, where it may still listen, and the log what was unexpected."""
+        client: Any = connection
+        if not isinstance(error, OSError):
+            self.handle_error(request, client, connection.address, error)
+        elif error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT):
+            self.log.exception("Socket error processing request.")
+        with contextlib.suppress(OSError):
+            connection.flush()

@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 def test_the_shipped_settings_are_told(here):
     told = settings.shipped_settings()
     assert told["settings"]["max_channels"] == "10000"
-    assert told["gunicorn"]["worker_class"] == "gevent"
+    assert told["gunicorn"]["worker_class"] == "app.worker.Worker"
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def parked(server, channels="news"):
     return line
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["conf", "own"])
-def conf_server(request, tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("conf"), inspected=True, own=request.param) as server:
+@pytest.fixture(scope="module")
+def conf_server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("conf"), inspected=True) as server:
         yield server
 
 
@@ -159,10 +159,9 @@ def test_a_client_that_leaves_does_not_end_the_polls_of_others(conf_server):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.long)], ids=["conf", "own"])
-def test_after_thirty_thousand_polls_that_were_left_everything_is_as_before(tmp_path, record_property, own):
+def test_after_thirty_thousand_polls_that_were_left_everything_is_as_before(tmp_path, record_property):
     env = {"BIDE_PRESENCE_SECONDS": 0, "TEST_IDLE_SECONDS": 1}
-    with Server(tmp_path, inspected=True, env=env, own=own) as server:
+    with Server(tmp_path, inspected=True, env=env) as server:
         # What is made at its first use is no leak.
         server.publish("first", "use")
         reset(parked(server, "leak-0").sock)

@@ -16,11 +16,12 @@ HIDDEN = get("/-test-/counts")
 PUBLISH = "POST /publish/{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
 
 
-@pytest.fixture(scope="module", params=["conf", "plain", "own"])
+@pytest.fixture(scope="module", params=["conf", "plain"])
 def server(request, tmp_path_factory):
     env = {"TEST_BODY_SECONDS": BODY_SECONDS}
-    kind = {"conf": request.param != "plain", "own": request.param == "own"}
-    with Server(tmp_path_factory.mktemp(request.param), inspected=True, env=env, **kind) as server:
+    with Server(
+        tmp_path_factory.mktemp(request.param), inspected=True, env=env, conf=request.param == "conf"
+    ) as server:
         yield server
         assert "Traceback" not in server.output()
 

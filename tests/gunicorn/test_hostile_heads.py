@@ -112,10 +112,9 @@ TAKEN = {
 }
 
 
-@pytest.fixture(scope="module", params=["conf", "plain", "own"])
+@pytest.fixture(scope="module", params=["conf", "plain"])
 def server(request, tmp_path_factory):
-    kind = {"conf": request.param != "plain", "own": request.param == "own"}
-    with Server(tmp_path_factory.mktemp(request.param), inspected=True, **kind) as server:
+    with Server(tmp_path_factory.mktemp(request.param), inspected=True, conf=request.param == "conf") as server:
         yield server
         assert "Traceback" not in server.output()
 

@@ -12,11 +12,10 @@ POLLS = 2
 REQUEST_LINE = {True: 8190, False: 4094}
 
 
-@pytest.fixture(scope="module", params=["conf", "plain", "own"])
+@pytest.fixture(scope="module", params=["conf", "plain"])
 def server(request, tmp_path_factory):
     env = {"BIDE_MAX_CHANNELS": CHANNELS, "BIDE_MAX_IDEMPOTENCY_KEYS": KEYS, "BIDE_MAX_POLLS": POLLS}
-    kind = {"conf": request.param != "plain", "own": request.param == "own"}
-    with Server(tmp_path_factory.mktemp("limits"), env=env, **kind) as server:
+    with Server(tmp_path_factory.mktemp("limits"), env=env, conf=request.param == "conf") as server:
         yield server
 
 

@@ -24,7 +24,7 @@ BROWSER = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("parked"), inspected=True, own=True) as server:
+    with Server(tmp_path_factory.mktemp("parked"), inspected=True) as server:
         yield server
 
 
@@ -114,7 +114,7 @@ def test_a_poll_with_a_body_is_answered_and_its_connection_closed(server):
 def test_the_access_log_tells_of_a_parked_poll_when_it_is_answered(tmp_path):
     log = tmp_path / "access.log"
     options = ["--access-logfile", str(log), "--access-logformat", "%(m)s %(U)s %(s)s %(B)s %(M)s"]
-    with Server(tmp_path / "server", options=options, own=True) as server, Line(server) as line:
+    with Server(tmp_path / "server", options=options) as server, Line(server) as line:
         line.send(subscription("logged"))
         await_that(lambda: server.get("/channels/logged/subscribers")[2].count(b"client_id") == 1)
         assert "/subscribe/logged" not in log.read_text()
@@ -128,7 +128,7 @@ def test_the_access_log_tells_of_a_parked_poll_when_it_is_answered(tmp_path):
 def test_two_addresses_share_the_connections_of_the_worker(tmp_path):
     """Not half for each, as with gunicorn's own worker."""
     options = ["--worker-connections", "40"]
-    with Server(tmp_path, listeners=2, inspected=True, options=options, own=True) as server, Herd(server) as herd:
+    with Server(tmp_path, listeners=2, inspected=True, options=options) as server, Herd(server) as herd:
         herd.add(subscription("news"), 36)
         await_that(lambda: server.counts()["polls"] == 36)
         herd.add(subscription("news"), 1)

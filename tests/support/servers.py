@@ -95,8 +95,11 @@ class Server:
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
     files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. Of several
-    `listeners` the tests use the first. `own` is Bide's own worker.
+    `listeners` the tests use the first. The worker is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which
+    tests/gunicorn/conftest.py chooses for all that do not say.
     """
+
+    gevent = False
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class Server:
         limits=None,
         by_modes=False,
         listeners=1,
-        own=False,
+        gevent=None,
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +127,7 @@ class Server:
         self._limits = limits or {}
         self._by_modes = by_modes
         self._app = INSPECTED if inspected else "wsgi:app"
-        self._options = [*options, *(["-k", "app.worker.Worker"] if own else [])]
+        self._options = [*options, *(["-k", "gevent"] if conf and (self.gevent if gevent is None else gevent) else [])]
         if tls:
             self._options += ["--certfile", str(tls[0]), "--keyfile", str(tls[1])]
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(listeners)]

@@ -12,6 +12,7 @@ from app.grant import Grant
 from app.hangup import HangUps
 from app.worker.connection import Connection
 from app.worker.fanout import Fanout
+from app.worker.runqueue import RunQueue
 from tests.support.app import server
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -24,6 +25,7 @@ class Office:
 
     def __init__(self):
         self.deadlines, self.hang_ups, self.fanout = Deadlines(), HangUps(), Fanout()
+        self.run_queue = RunQueue(self)
         self.keepalive = 100.0
         self.closes_polls = False
         self.logs_requests = False
@@ -37,7 +39,7 @@ class Office:
         keep = self.view(connection)
         parks = connection._held == b""  # gunicorn's word for it: the app has answered nothing
         connection.flush()
-        connection.served(keep=keep is not False, parks=parks)
+        connection.finish(keep=keep is not False, parks=parks)
 
     def closed(self, connection):
         self.left.append(connection)

@@ -123,7 +123,7 @@ def test_a_head_that_the_parser_gathers_has_no_more_time_than_any(office, connec
     def serve(connection):
         while data := connection.recv(8192):
             met.append(data)
-        connection.served(keep=False)
+        connection.finish(keep=False)
 
     office.serve = serve
     _, client = connect()
@@ -295,7 +295,7 @@ def test_a_poll_that_cannot_be_answered_ends_alone_and_keeps_nobody_from_his_tur
     def fail(page):
         raise RuntimeError("of this test")
 
-    connection, client = park(answered=fail)
+    connection, client = park(sent=fail)
     _, other = park()
     publish(bide)
     assert read(client) == b""

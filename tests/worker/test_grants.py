@@ -4,10 +4,11 @@ import time
 
 import gevent
 
+from app.grant import Grant
 from app.worker import parked
 from app.worker.parked import State
 from tests.support.app import assert_nothing_left
-from tests.worker.conftest import read, taken, until
+from tests.worker.conftest import HEAD, read, taken, until
 
 
 def test_a_poll_ends_when_its_right_to_wait_does(bide, park):
@@ -30,22 +31,49 @@ def test_a_poll_that_was_revoked_ends_when_it_is_roused(bide, park):
     assert taken(other) is None
 
 
-def test_counters_and_allowances_are_told_of_each_answer(bide, park):
-    told = []
-    _, client = park(answered=told.append)
-    _, late = park(answered=told.append, timeout=0.05)
+def test_counters_are_told_of_each_page_and_allowances_of_the_end(bide, park):
+    told, ended = [], []
+    _, client = park(sent=told.append, ended=lambda: ended.append(len(told)))
+    _, late = park(sent=told.append, ended=lambda: ended.append(len(told)), timeout=0.05)
     read(late)
     id = bide.publisher.publish("news", 1)
     read(client)
     assert [(page.events != (), page.last_event_id == str(id)) for page in told] == [(False, False), (True, True)]
+    assert ended == [1, 2]
 
 
-def test_and_of_a_client_that_left(bide, park):
-    told = []
-    _, client = park(answered=told.append)
+def test_an_allowance_is_told_of_a_client_that_left_and_counters_of_no_page(bide, park):
+    told, ended = [], []
+    _, client = park(sent=told.append, ended=lambda: ended.append(1))
     client.close()
-    until(lambda: told)
-    assert told == [None]
+    until(lambda: ended)
+    assert (told, ended) == ([], [1])
+
+
+def test_an_allowance_is_told_of_a_connection_that_the_worker_closes(bide, park):
+    ended = []
+    connection, _ = park(ended=lambda: ended.append(1))
+    connection.close()
+    connection.close()
+    assert ended == [1]
+    assert_nothing_left(bide)
+
+
+def test_an_allowance_is_told_of_an_answer_that_was_thrown_away(office, bide, connect):
+    ended = []
+
+    def view(connection):
+        poll = bide.subscriber.open({"news": 0}, connection.waiter(), timeout=50)
+        connection.hold(Grant(poll, ended=lambda: ended.append(1)))
+        connection.sendall(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
+
+    office.view = view
+    _, client = connect()
+    client.sendall(HEAD)
+    assert read(client).startswith(b"HTTP/1.1 500")
+    until(lambda: ended)
+    assert ended == [1]
+    assert_nothing_left(bide)
 
 
 class Lines:

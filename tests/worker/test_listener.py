@@ -23,7 +23,7 @@ class Door:
 def come(door, count):
     """Let so many connect before the loop turns once, and close the listener."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as sock:
-        listener = Listener(door, sock, shared=True)
+        listener = Listener(door, sock, None, shared=True)
         for client in [socket.create_connection(listener.getsockname()) for _ in range(count)]:
             client.close()
         assert door.came == []

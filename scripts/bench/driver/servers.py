@@ -20,6 +20,8 @@ BUILD = ROOT / "build/bench"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+#: gunicorn's own worker, with all else as in gunicorn.conf.py.
+GEVENT = ("-k", "gevent")
 START_SECONDS = 30
 
 
@@ -32,11 +34,12 @@ class Server:
     packages: tuple[str, ...] = ()
     module: str = ""
     gunicorn: str = ""
+    options: tuple[str, ...] = ()
     nchan: bool = False
 
     def command(self, port, folder):
         if self.gunicorn:
-            return [*GUNICORN, self.gunicorn]
+            return [*GUNICORN, *self.options, self.gunicorn]
         if self.nchan:
             text = string.Template((PEERS / "nchan.conf").read_text())
             conf = folder / "nginx.conf"
@@ -58,7 +61,14 @@ class Server:
 
 SERVERS = [
     Server("bide", "Bide", ("flask", "gunicorn", "gevent"), gunicorn="wsgi:app"),
-    Server("naive", "naive Flask", ("flask", "gunicorn", "gevent"), gunicorn="scripts.bench.peers.naive_flask:app"),
+    Server("gevent", "Bide, -k gevent", ("flask", "gunicorn", "gevent"), gunicorn="wsgi:app", options=GEVENT),
+    Server(
+        "naive",
+        "naive Flask",
+        ("flask", "gunicorn", "gevent"),
+        gunicorn="scripts.bench.peers.naive_flask:app",
+        options=GEVENT,
+    ),
     Server("fastapi", "FastAPI", ("fastapi", "uvicorn", "uvloop", "httptools"), "fastapi_uvicorn.py"),
     Server("tornado", "Tornado", ("tornado",), "tornado_server.py"),
     Server("aiohttp", "aiohttp", ("aiohttp",), "aiohttp_server.py"),

@@ -1,0 +1,158 @@
+"""Requests of the plainest form, read in one step: `GET` of a path without escapes, nothing that asks for more.
+
+gunicorn's parser takes 30 µs for the head of a poll and its environ, and 60 for a browser's; this takes 4, and 11. It
+judges nothing: whatever is not entirely plain, odd or wrong, is left to gunicorn's parser with its checks and refusals,
+and so is every request where gunicorn was told to do something more for each. What it does accept becomes the same
+request and the same environ; tests/worker/test_plain.py compares them.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from gunicorn.config import Config
+from gunicorn.http import wsgi
+from gunicorn.http.message import Request
+
+#: A target in origin-form without escapes or a fragment, and fields whose names no other can be taken for.
+_HEAD: Final = re.compile(
+    r'GET ((/(?!/)[!"$&->@-~]*)(?:\?([!"$-~]*))?) HTTP/1\.1\r\n'
+    r"((?:[A-Za-z0-9-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*)\r\n"
+).match
+_FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
+
+#: Fields that mean more than their text.
+_OTHERS: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE", "EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
+#: A head is read here up to so many bytes, and gunicorn's own bounds where they are lower.
+MOST_BYTES: Final = 8000
+#: Names of fields whose keys are remembered, and addresses of which is known whether they are proxies'.
+NAMES: Final = 1000
+
+#: gunicorn's maker of `wsgi.early_hints`, an extension; where there is none there are no hints.
+_early_hints: Any = getattr(wsgi, "_make_early_hints_callback", None)
+
+
+class PlainRequest(Request):
+    """gunicorn's request. Its fields are listed when somebody asks for them."""
+
+    method = "GET"
+    version = (1, 1)
+    fragment = ""
+    proxy_protocol_info = None
+    req_number = 1
+    _expected_100_continue = False
+
+    def __init__(self, cfg: Config, address: Any, uri: str, path: str, query: str, environ: dict[str, Any]) -> None:
+        self.cfg = cfg
+        self.peer_addr = self.remote_addr = address
+        self.uri = uri
+        self.path = path
+        self.query = query
+        self.scheme = environ["wsgi.url_scheme"]
+        self.body = environ["wsgi.input"]
+        self.trailers = []
+        self.must_close = False
+        self._environ = environ
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:  # type: ignore[override]  # an attribute of gunicorn's
+        return [(key[5:].replace("_", "-"), text) for key, text in self._environ.items() if key.startswith("HTTP_")]
+
+    def should_close(self) -> bool:
+        return self.must_close or self._environ.get("HTTP_CONNECTION", "").lower() == "close"
+
+
+class _Errors(wsgi.WSGIErrorsWrapper):
+    """`wsgi.errors` for all requests: gunicorn's log files are others after it was told to open them again."""
+
+    def __init__(self, cfg: Config) -> None:
+        self._cfg = cfg
+
+    def write(self, data: Any) -> None:
+        wsgi.WSGIErrorsWrapper(self._cfg).write(data)
+
+
+class PlainRequests:
+    """Reads requests for one listener of a worker, at the address `server` (host and port)."""
+
+    def __init__(self, cfg: Config, server: tuple[str, int]) -> None:
+        self._cfg = cfg
+        limits = (cfg.limit_request_line, cfg.limit_request_field_size)
+        self._most_bytes = min([MOST_BYTES, *(limit for limit in limits if limit > 0)])
+        self._most_fields = cfg.limit_request_fields
+        self._keys: dict[str, str] = {}
+        self._schemes = {"HTTP_" + name.replace("-", "_"): text for name, text in cfg.secure_scheme_headers.items()}
+        self._is_proxy = lru_cache(NAMES)(self._is_trusted)
+        self._known: dict[str, Any] = {
+            **wsgi.base_environ(cfg),
+            "wsgi.errors": _Errors(cfg),
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": "http",
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": server[0],
+            "SERVER_PORT": str(server[1]),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+        }
+
+    def read(
+        self, data: bytes, client: Any, address: tuple[Any, ...]
+    ) -> tuple[PlainRequest, wsgi.Response, dict[str, Any], int] | None:
+        """The request that the data begin with, its response and environ, and where its head ends; None where it is no
+        plain one."""
+        found = _HEAD(data[: self._most_bytes].decode("latin-1"))
+        if found is None:
+            return None
+        uri, path, query, fields = found.groups("")
+        environ = self._known.copy()
+        keys = self._keys
+        count = 0
+        for name, text in _FIELDS(fields):
+            key = keys.get(name)
+            if key is None:
+                key = self._key(name)
+            if not key or key in environ:
+                return None
+            environ[key] = text.strip(" \t")
+            count += 1
+        if count > self._most_fields or environ.get("HTTP_CONNECTION", "close").lower() not in ("close", "keep-alive"):
+            return None
+        told = [key for key in self._schemes if key in environ]
+        if told and self._is_proxy(address[0]):
+            if len(told) > 1:
+                return None
+            environ["wsgi.url_scheme"] = "https" if environ[told[0]] == self._schemes[told[0]] else "http"
+        environ["wsgi.input"] = io.BytesIO()
+        environ["gunicorn.socket"] = client
+        environ["QUERY_STRING"] = query
+        environ["RAW_URI"] = uri
+        environ["REMOTE_ADDR"] = address[0]
+        environ["REMOTE_PORT"] = str(address[1])
+        environ["PATH_INFO"] = path
+        request = PlainRequest(self._cfg, address, uri, path, query, environ)
+        response = wsgi.Response(request, client, self._cfg)
+        if _early_hints is not None:
+            environ["wsgi.early_hints"] = _early_hints(request, client, response)
+        return request, response, environ, found.end()
+
+    def _key(self, name: str) -> str:
+        """The field's name in an environ, "" where the field is none for this reader."""
+        upper = name.upper()
+        key = "" if upper in _OTHERS else "HTTP_" + upper.replace("-", "_")
+        if len(self._keys) < NAMES:
+            self._keys[name] = key
+        return key
+
+    def _is_trusted(self, host: str) -> bool:
+        """Whether gunicorn's `forwarded_allow_ips` lets who has this address say how the client came to it."""
+        if "*" in self._cfg.forwarded_allow_ips:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._cfg.forwarded_allow_networks())
