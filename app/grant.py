@@ -88,6 +88,17 @@ class Grant:
         self.request: Request | None = None
 
     @property
+    def is_common(self) -> bool:
+        """Whether others that stand where its poll does are answered with the same bytes."""
+        return (
+            self.framing is POLL
+            and self.expires_at is None
+            and self.revoked is None
+            and self.sent is None
+            and self.request is None
+        )
+
+    @property
     def wake_at(self) -> float:
         """When to look at it although nothing was announced, on the clock of `time.monotonic`."""
         wake_at = self.poll.wake_at

@@ -73,10 +73,12 @@ class Tail:
 class Channel:
     """A watched channel: the waiters in the order they came, and the tail once something proved one."""
 
-    __slots__ = ("idle_since", "name", "tail", "waiters")
+    __slots__ = ("idle_since", "name", "names", "tail", "waiters")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        #: Its name as waiters keep it: one set for all of them.
+        self.names = frozenset([name])
         self.waiters: dict[Waiter, None] = {}
         self.tail: Tail | None = None
         self.idle_since = 0.0
@@ -144,7 +146,7 @@ class Notifier:
             channel = self._channels.get(name)
             if channel is not None:
                 for waiter in channel.waiters:
-                    waiter.wake(name)
+                    waiter.wake(channel.names)
 
     def control(self, kind: str, data: dict[str, object]) -> None:
         if kind != "deleted":
@@ -157,7 +159,7 @@ class Notifier:
             self._shed(channel.tail, bisect_right(channel.tail.ids, to))
             channel.tail.start = max(channel.tail.start, to)
         for waiter in channel.waiters:
-            waiter.wake(channel.name)
+            waiter.wake(channel.names)
             waiter.end("deleted")
 
     def lost(self) -> None:
@@ -165,7 +167,7 @@ class Notifier:
         for channel in self._channels.values():
             self._forget_tail(channel)
             for waiter in channel.waiters:
-                waiter.wake(channel.name)
+                waiter.wake(channel.names)
 
     def drain(self, seconds: float) -> None:
         """Answer every poll, spread over the time; those that come meanwhile once gunicorn has stopped to accept,

@@ -7,12 +7,12 @@ poll's waiter that there may be something, and asks the poll to look again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from .errors import StoreUnavailable
 from .events import Event, Page
-from .waiter import Waiter
+from .waiter import NOTHING, Waiter
 
 Cursor = int | Literal["latest"]
 
@@ -82,7 +82,7 @@ class Poll:
         self._reader = reader
         self._limit = limit
         self._several = several
-        self._unread: Collection[str] = ()
+        self._unread = NOTHING
         self.places = [Place(channel, cursor) for channel, cursor in cursors.items()]
         self.waiter = waiter
         self.client_id = client_id
@@ -107,6 +107,15 @@ class Poll:
         return min(self.deadline, time.monotonic() + RETRY_SECONDS) if self._unread else self.deadline
 
     @property
+    def standing(self) -> Hashable:
+        """What the answer depends on, beside the channel's events: polls of one standing have the same. None where it
+        depends on more."""
+        if len(self.places) > 1 or self._unread or self.places[0].gap or self.waiter.ending is not None:
+            return None
+        place = self.places[0]
+        return place.channel, place.after, self._limit, self._several
+
+    @property
     def needs_store(self) -> bool:
         """Whether the next look may read the store, and so may switch greenlets."""
         ready = self._ready()
@@ -115,7 +124,7 @@ class Poll:
     def look(self) -> None:
         """Look at what was announced since the last look. Reads the store only where `needs_store`."""
         ready = self._ready()
-        self._unread = ()
+        self._unread = NOTHING
         self.waiter.clear()
         if ready:
             try:
@@ -143,11 +152,10 @@ class Poll:
     def close(self) -> None:
         self._reader.close(self)
 
-    def _ready(self) -> Collection[str]:
-        ready = self.waiter.ready
-        return {*self._unread, *ready} if ready else self._unread
+    def _ready(self) -> frozenset[str]:
+        return self.waiter.ready | self._unread if self._unread else self.waiter.ready
 
-    def _at(self, ready: Collection[str]) -> list[Place]:
+    def _at(self, ready: frozenset[str]) -> list[Place]:
         if len(self.places) == 1:
             return self.places
         return [place for place in self.places if place.channel in ready]

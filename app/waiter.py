@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from gevent import get_hub
 from gevent.hub import Waiter as Sleep
 
 Ending = Literal["draining", "deleted", "hung up"]
+
+NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Waiter:
@@ -21,7 +23,7 @@ class Waiter:
     def __init__(self) -> None:
         self._roused = False
         self._sleep: Sleep[None] | None = None
-        self.ready: set[str] | None = None  # made when needed: most of the time a poll is only waiting
+        self.ready: frozenset[str] = NOTHING
         self.ending: Ending | None = None
 
     @property
@@ -29,10 +31,9 @@ class Waiter:
         """Whether the poll is to look again."""
         return self._roused or self.ending is not None
 
-    def wake(self, channel: str) -> None:
-        if self.ready is None:
-            self.ready = set()
-        self.ready.add(channel)
+    def wake(self, channels: frozenset[str]) -> None:
+        """Something was announced for the channels."""
+        self.ready = self.ready | channels if self.ready else channels
         self.rouse()
 
     def end(self, ending: Ending) -> None:
@@ -54,7 +55,7 @@ class Waiter:
     def clear(self) -> None:
         """Call before each read: what is announced from here on wakes the next wait."""
         self._roused = False
-        self.ready = None
+        self.ready = NOTHING
 
     def wait(self) -> None:
         """Wait until roused. Switches greenlets."""

@@ -62,7 +62,7 @@ def test_a_cleared_waiter_waits_again_and_hears_what_comes_next(notifier):
         notifier.announce([event(1)])
         waiter.clear()
         assert not woken(waiter)
-        assert waiter.ready is None
+        assert waiter.ready == frozenset()
         notifier.announce([event(2, 1)])
         assert woken(waiter)
 
@@ -107,7 +107,7 @@ def test_a_waiter_that_is_gone_is_not_woken(notifier):
     notifier.control("deleted", {"channel": "news", "to": 1})
     notifier.lost()
     notifier.drain(0)
-    assert waiter.ready is None
+    assert waiter.ready == frozenset()
     assert waiter.ending is None
 
 

@@ -18,7 +18,7 @@ def waiting(waiter):
 
 
 def test_a_flag_that_is_up_already_is_not_waited_for(waiter):
-    waiter.wake("news")
+    waiter.wake(frozenset(["news"]))
     assert waiting(waiter).ready()
     assert waiter.ready == {"news"}
 
@@ -26,8 +26,8 @@ def test_a_flag_that_is_up_already_is_not_waited_for(waiter):
 def test_a_wait_ends_when_the_flag_is_raised(waiter):
     greenlet = waiting(waiter)
     assert not greenlet.ready()
-    waiter.wake("news")
-    waiter.wake("jobs")
+    waiter.wake(frozenset(["news"]))
+    waiter.wake(frozenset(["jobs"]))
     waiter.rouse()
     greenlet.get(timeout=1)
     assert waiter.ready == {"news", "jobs"}

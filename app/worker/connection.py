@@ -40,6 +40,8 @@ class Connection(HolderOfPoll):
     # -- READING
 
     def on_readable(self) -> None:
+        if self.state is State.ANSWERED:
+            return  # it is read in a moment, when others have their answers too
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -139,10 +141,13 @@ class Connection(HolderOfPoll):
         if sent == len(data):
             self.written(closes)
         else:
-            self.state = State.WRITING
-            self._watcher.stop()
-            self._sender = Sender(self, data[sent:], closes)
-            self._wake_at(self._sender.ends_at)
+            self._write_rest(data[sent:], closes)
+
+    def _write_rest(self, data: bytes, closes: bool) -> None:
+        self.state = State.WRITING
+        self._watcher.stop()
+        self._sender = Sender(self, data, closes)
+        self._wake_at(self._sender.ends_at)
 
     def written(self, closes: bool) -> None:
         """The answer is with the system."""

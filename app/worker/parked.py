@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections.abc import Hashable
 from typing import Any, Final, Protocol
 
 from gevent.hub import spawn_raw
@@ -29,6 +30,7 @@ class State(enum.Enum):
     READING = enum.auto()
     SERVING = enum.auto()
     PARKED = enum.auto()
+    ANSWERED = enum.auto()
     WRITING = enum.auto()
     CLOSED = enum.auto()
 
@@ -81,6 +83,12 @@ class HolderOfPoll(SocketOfRequest):
         raise NotImplementedError
 
     def _write(self, data: bytes, closes: bool) -> None:
+        raise NotImplementedError
+
+    def _write_rest(self, data: bytes, closes: bool) -> None:
+        raise NotImplementedError
+
+    def written(self, closes: bool) -> None:
         raise NotImplementedError
 
     def waiter(self) -> Waiter:
@@ -138,15 +146,27 @@ class HolderOfPoll(SocketOfRequest):
         if self.state is not State.PARKED or grant is None or self._is_looking:
             return
         try:
-            if grant.poll.waiter.ending == "hung up":
+            shares = self._shares(grant)
+            data = None if shares is None else self._worker.fanout.shared.get(shares)
+            if data is not None:
+                self._send(grant, data, self._closes(grant))
+            elif grant.poll.waiter.ending == "hung up":
                 self._answer(grant)
             elif grant.poll.needs_store:
                 self._is_looking = True
                 spawn_raw(self._look_into_store, grant)
             else:
-                self._look(grant)
+                self._look(grant, shares)
         except Exception:
             self._give_up()
+
+    def _closes(self, grant: Grant) -> bool:
+        return grant.closes or self._worker.closes_polls
+
+    def _shares(self, grant: Grant) -> Hashable:
+        """What the bytes of its answer depend on; None where others have no part in them."""
+        standing = grant.poll.standing if grant.is_common else None
+        return standing and (standing, grant.head, self._closes(grant))
 
     def _look_into_store(self, grant: Grant) -> None:
         try:
@@ -159,7 +179,7 @@ class HolderOfPoll(SocketOfRequest):
         log.exception("a parked poll could not be answered")
         self.close()
 
-    def _look(self, grant: Grant) -> None:
+    def _look(self, grant: Grant, shares: Hashable = None) -> None:
         try:
             grant.poll.look()
         except Exception:
@@ -170,18 +190,18 @@ class HolderOfPoll(SocketOfRequest):
         if self.state is not State.PARKED:
             return
         if grant.poll.is_over or grant.has_ended:
-            self._answer(grant)
+            self._answer(grant, shares)
         else:
             self._wake_at(grant.wake_at)
             if grant.poll.waiter.is_roused:
                 self.enqueue()
 
-    def _answer(self, grant: Grant) -> None:
+    def _answer(self, grant: Grant, shares: Hashable = None) -> None:
         # Who hung up may still read, if it was only his own direction that he closed, and what he has asked behind the
         # poll is answered too.
         left = grant.poll.waiter.ending == "hung up"
         ends = left and (grant.framing.lives_on or not self.unread)
-        closes = grant.closes or ends or grant.has_ended or self._worker.closes_polls
+        closes = ends or grant.has_ended or self._closes(grant)
         page = grant.poll.page()
         if grant.sent is not None and not left:
             grant.sent(page)
@@ -190,9 +210,35 @@ class HolderOfPoll(SocketOfRequest):
             self._worker.log_answer(grant.request, len(data.rpartition(HEAD_END)[2]))
         if grant.framing.lives_on and not closes:
             grant.poll.go_on(page)
+            self._write(data, closes)
+            return
+        if shares is not None and grant.poll.found and not left:
+            self._worker.fanout.shared[shares] = data
+        self._send(grant, data, closes)
+
+    def _send(self, grant: Grant, data: bytes, closes: bool) -> None:
+        """Send the last that the grant has to send."""
+        grant.closes = closes
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent == len(data):
+            self.state = State.ANSWERED
+            self._worker.fanout.add_answered(self)
         else:
             self._let_go(grant)
-        self._write(data, closes)
+            self._write_rest(data[sent:], closes)
+
+    def put_away(self) -> None:
+        """Everybody is answered, and this poll was."""
+        grant = self._grant
+        if self.state is State.ANSWERED and grant is not None:
+            self._let_go(grant)
+            self.written(grant.closes)
 
     def _let_go(self, grant: Grant) -> None:
         self._wake_at(None)

@@ -22,14 +22,21 @@ from .client import Bide, fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What each server is started with, besides the defaults. One has Bide's own worker. The last is as a user deploys it:
-# two workers behind nginx.
+# What each server is started with, besides the defaults; some have gunicorn's own worker. "nginx" is as a user deploys
+# it: two workers behind a proxy.
 NGINX = "nginx"
+GEVENT = {"GUNICORN_CMD_ARGS": "-k gevent"}
 TARGETS = {
     "sqlite": {},
-    "sqlite-2-workers": {"WEB_CONCURRENCY": "2"},
-    "memory": {"BIDE_STORE": "memory://", "GUNICORN_CMD_ARGS": "-k app.worker.Worker"},
+    "sqlite-2-workers": {"WEB_CONCURRENCY": "2", **GEVENT},
+    "memory": {"BIDE_STORE": "memory://"},
     NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
+}
+# The other halves of the pairs, with --long.
+LONG = {
+    "sqlite-gevent": GEVENT,
+    "sqlite-2-workers-bide": {"WEB_CONCURRENCY": "2"},
+    "memory-gevent": {"BIDE_STORE": "memory://", **GEVENT},
 }
 
 # A cold start imports everything once; a loaded machine needs several times the usual second.
@@ -46,7 +53,8 @@ def pytest_generate_tests(metafunc):
     if "server_url" in metafunc.fixturenames:
         # The default is for a run over all of tests/, where this file is read after the options were.
         url = metafunc.config.getoption("--url", default=None)
-        targets = [pytest.param(url, id="url")] if url else TARGETS
+        long = [pytest.param(target, marks=pytest.mark.long) for target in LONG]
+        targets = [pytest.param(url, id="url")] if url else [*TARGETS, *long]
         metafunc.parametrize("server_url", targets, indirect=True, scope="session")
 
 
@@ -65,11 +73,12 @@ def is_behind_nginx(item):
 @pytest.fixture(scope="session")
 def server_url(request, tmp_path_factory):
     target = request.param
-    if target not in TARGETS:
+    started = TARGETS | LONG
+    if target not in started:
         yield target
         return
     folder = tmp_path_factory.mktemp(target)
-    with running(folder, TARGETS[target]) as url:
+    with running(folder, started[target]) as url:
         if target == NGINX:
             with Proxy(folder / "proxy", url.removeprefix("http://")) as proxy:
                 yield proxy.url

@@ -80,9 +80,9 @@ def bide():
 def park(office, bide, connect):
     """Makes a connection with a parked poll of the channel `news`, from its end on."""
 
-    def make(cursor=0, timeout=50, **of_grant):
+    def make(cursor=0, timeout=50, limit=None, **of_grant):
         def view(connection):
-            poll = bide.subscriber.open({"news": cursor}, connection.waiter(), timeout=timeout)
+            poll = bide.subscriber.open({"news": cursor}, connection.waiter(), timeout=timeout, limit=limit)
             grant = Grant(poll, **of_grant)
             grant.head = KNOWN
             connection.hold(grant)

@@ -5,6 +5,7 @@ import time
 
 import gevent
 
+from app.worker import fanout as module
 from app.worker.fanout import SLICE_SECONDS, Fanout
 
 
@@ -59,3 +60,63 @@ def test_who_is_roused_by_another_comes_after_those_who_wait():
     while len(order) < 3 and time.monotonic() < deadline:
         gevent.sleep(0.001)
     assert order == ["first", "second", "third"]
+
+
+class Client:
+    """A parked poll that is answered in its turn."""
+
+    def __init__(self, name, fanout, order):
+        self.name, self.fanout, self.order = name, fanout, order
+
+    def proceed(self):
+        self.order.append(f"{self.name} has it")
+        self.fanout.add_answered(self)
+
+    def put_away(self):
+        self.order.append(f"{self.name} may go on")
+
+
+def turned_until(true):
+    deadline = time.monotonic() + 5
+    while not true() and time.monotonic() < deadline:
+        gevent.sleep(0)
+
+
+def test_everybody_has_the_event_before_anybody_goes_on():
+    """The thousandth client waited for a thousand answers and for what their clients asked next: 110 ms for 10."""
+    fanout, order = Fanout(), []
+    for name in "abc":
+        fanout.add(Client(name, fanout, order))
+    turned_until(lambda: len(order) == 6)
+    assert order == [*(f"{name} has it" for name in "abc"), *(f"{name} may go on" for name in "abc")]
+
+
+def test_where_events_never_cease_whoever_was_answered_goes_on_all_the_same(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.02)
+    fanout, order = Fanout(), []
+
+    class Endless(Slow):
+        def proceed(self):
+            super().proceed()
+            fanout.add(self)
+
+    fanout.add(Client("a", fanout, order))
+    fanout.add(Endless([]))
+    turned_until(lambda: len(order) == 2)
+    assert order == ["a has it", "a may go on"]
+
+
+def test_answers_are_shared_within_a_slice_alone():
+    fanout, seen = Fanout(), []
+
+    class Poll:
+        def proceed(self):
+            seen.append(dict(fanout.shared))
+            fanout.shared["standing"] = b"answer"
+
+    for _ in range(2):
+        fanout.add(Poll())
+    turned_until(lambda: len(seen) == 2)
+    fanout.add(Poll())
+    turned_until(lambda: len(seen) == 3)
+    assert seen == [{}, {"standing": b"answer"}, {}]

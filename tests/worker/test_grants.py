@@ -3,12 +3,14 @@
 import time
 
 import gevent
+import pytest
 
+from app import grant as grants
 from app.grant import Grant
 from app.worker import parked
 from app.worker.parked import State
 from tests.support.app import assert_nothing_left
-from tests.worker.conftest import HEAD, read, taken, until
+from tests.worker.conftest import HEAD, KNOWN, read, taken, until
 
 
 def test_a_poll_ends_when_its_right_to_wait_does(bide, park):
@@ -127,3 +129,48 @@ def test_bytes_without_end_behind_a_stream_are_read_no_further_after_an_answer(o
     until(lambda: office.left)
     assert len(office.hang_ups) == 0
     assert_nothing_left(bide)
+
+
+def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bide, park, monkeypatch):
+    first = bide.publisher.publish("news", 0)
+    _, one = park(first)
+    _, another = park(first)
+    frames = []
+    frame = grants.POLL.frame
+    monkeypatch.setattr(type(grants.POLL), "frame", lambda *args: frames.append(1) or frame(*args[1:]))
+    bide.publisher.publish("news", 1)
+    assert read(one) == read(another)
+    assert frames == [1]
+    assert_nothing_left(bide)
+
+
+@pytest.mark.parametrize("what", ["form", "head", "end", "right"])
+def test_but_not_where_anything_of_the_answer_differs(bide, park, what):
+    _, plain = park()
+    different = {"form": {"limit": 10}, "right": {"revoked": lambda: False}}.get(what, {})
+    connection, other = park(**different)
+    grant = connection._grant
+    if what == "head":
+        grant.head = KNOWN + b"Access-Control-Allow-Origin: https://a.example\r\n"
+    grant.closes = what == "end"
+    bide.publisher.publish("news", 2)
+    theirs, his = read(plain), read(other)
+    assert b'"message":2' in theirs
+    assert b'"message":2' in his
+    assert (b"Access-Control" in theirs, b"Connection: close" in theirs, b'"events"' in theirs) == (False,) * 3
+    assert b"Access-Control" in his if what == "head" else b"Access-Control" not in his
+    assert b"Connection: close" in his if what == "end" else b"Connection: keep-alive" in his
+    assert b'"events"' in his if what == "form" else b'"events"' not in his
+    assert_nothing_left(bide)
+
+
+def test_a_client_that_asks_again_at_once_is_read_when_all_are_answered(bide, park, office):
+    connection, client = park()
+    other, slow = park()
+    bide.publisher.publish("news", 1)
+    assert b'"message":1' in read(client)
+    client.sendall(HEAD)
+    assert b'"message":1' in read(slow)
+    until(lambda: len(office.served) == 3)
+    until(lambda: connection.state is State.PARKED)
+    assert other.state is State.READING

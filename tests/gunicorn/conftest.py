@@ -1,0 +1,34 @@
+"""Which worker serves: that of gunicorn.conf.py, app.worker.Worker, and gunicorn's own gevent worker.
+
+Every test runs on the first. On the second too runs what tells most of it, and with --long everything.
+"""
+
+import pytest
+
+from tests.support.servers import Server
+
+#: Faults, stops and clients that leave, where the two workers have least in common.
+ON_BOTH = {"test_clock", "test_exact_sets", "test_kill", "test_presence", "test_stop", "test_two_workers"}
+#: These choose their workers themselves.
+AS_THEY_SAY = {"test_full", "test_hostile_bodies", "test_hostile_heads", "test_limits", "test_parked"}
+
+
+@pytest.fixture(scope="session", autouse=True, params=["bide", "gevent"])
+def worker(request):
+    Server.gevent = request.param == "gevent"
+    yield
+    Server.gevent = False
+
+
+@pytest.hookimpl(tryfirst=True)  # before the long forms are left out
+def pytest_collection_modifyitems(config, items):
+    twice = [item for item in items if on_gevent(item) and item.path.stem in AS_THEY_SAY]
+    config.hook.pytest_deselected(items=twice)
+    items[:] = [item for item in items if item not in twice]
+    for item in items:
+        if on_gevent(item) and item.path.stem not in ON_BOTH:
+            item.add_marker(pytest.mark.long)
+
+
+def on_gevent(item):
+    return hasattr(item, "callspec") and item.callspec.params.get("worker") == "gevent"
