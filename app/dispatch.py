@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 #: Paths whose match is remembered; above it all are forgotten. Longer ones than any channel's are not remembered.
-PATHS: Final = 10_000
+PATHS: Final = 5000
 PATH_CHARACTERS: Final = 256
 
 #: Who listens to the signals that every request would send.

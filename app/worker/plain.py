@@ -29,8 +29,10 @@ _FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
 _OTHERS: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE", "EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
 #: A head is read here up to so many bytes, and gunicorn's own bounds where they are lower.
 MOST_BYTES: Final = 8000
-#: Names of fields whose keys are remembered, and addresses of which is known whether they are proxies'.
+#: Names of fields whose keys are remembered, unless they are longer than any that is common; and addresses of which is
+#: known whether they are proxies'.
 NAMES: Final = 1000
+NAME_CHARACTERS: Final = 64
 
 #: gunicorn's maker of `wsgi.early_hints`, an extension; where there is none there are no hints.
 _early_hints: Any = getattr(wsgi, "_make_early_hints_callback", None)
@@ -143,7 +145,7 @@ class PlainRequests:
         """The field's name in an environ, "" where the field is none for this reader."""
         upper = name.upper()
         key = "" if upper in _OTHERS else "HTTP_" + upper.replace("-", "_")
-        if len(self._keys) < NAMES:
+        if len(self._keys) < NAMES and len(name) <= NAME_CHARACTERS:
             self._keys[name] = key
         return key
 

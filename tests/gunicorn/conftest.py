@@ -8,9 +8,9 @@ import pytest
 from tests.support.servers import Server
 
 #: Faults, stops and clients that leave, where the two workers have least in common.
-ON_BOTH = {"test_clock", "test_exact_sets", "test_kill", "test_presence", "test_stop", "test_two_workers"}
+ON_BOTH = {"test_clock", "test_exact_sets", "test_full", "test_kill", "test_presence", "test_stop", "test_two_workers"}
 #: These choose their workers themselves.
-AS_THEY_SAY = {"test_full", "test_hostile_bodies", "test_hostile_heads", "test_limits", "test_parked"}
+AS_THEY_SAY = {"test_hostile_bodies", "test_hostile_heads", "test_limits", "test_parked"}
 
 
 @pytest.fixture(scope="session", autouse=True, params=["bide", "gevent"])

@@ -14,9 +14,9 @@ KEPT = PLAIN_CONNECTIONS * 9 // 10
 
 @pytest.fixture
 def small(tmp_path):
-    """A worker of forty connections, started without the conf file."""
+    """A worker of forty connections."""
     options = ["--worker-connections", str(PLAIN_CONNECTIONS), "--keep-alive", "75"]
-    with Server(tmp_path, conf=False, inspected=True, options=options) as server:
+    with Server(tmp_path, inspected=True, options=options) as server:
         yield server
 
 
@@ -58,7 +58,7 @@ def test_connections_over_the_bound_are_closed_after_their_answer(small):
 def test_polls_that_all_come_to_one_of_two_listeners_leave_room_on_it(tmp_path):
     """Each has a pool of its own. Bounded by both together, polls filled the one, and it fell silent."""
     options = ["--worker-connections", str(PLAIN_CONNECTIONS)]
-    with Server(tmp_path, conf=False, inspected=True, options=options, listeners=2) as server, Herd(server) as herd:
+    with Server(tmp_path, inspected=True, options=options, listeners=2) as server, Herd(server) as herd:
         herd.add(subscription("news"), PLAIN_CONNECTIONS)
         herd.read(lambda: len(herd.answers) == PLAIN_CONNECTIONS - KEPT)
         assert {answer.status for answer in herd.answers} == {503}
