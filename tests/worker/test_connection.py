@@ -169,18 +169,18 @@ def test_whoever_published_is_answered_before_the_polls(bide, park):
     assert body(read(client))["message"] == "hello"
 
 
-def test_a_poll_whose_event_comes_while_it_is_being_parked_is_answered(office, bide, park, monkeypatch):
-    served = office.serve
+def test_a_poll_whose_event_comes_while_it_is_being_parked_is_answered(office, bide, connect):
+    def view(connection):
+        grant = Grant(bide.subscriber.open({"news": 0}, connection.waiter(), timeout=50))
+        grant.head = KNOWN
+        connection.hold(grant)
+        publish(bide)
 
-    def publish_first(connection):
-        connection_served = connection.served
-        monkeypatch.setattr(type(connection), "served", lambda self, **how: (publish(bide), connection_served(**how)))
-        served(connection)
-        monkeypatch.undo()
-
-    office.serve = publish_first
-    with pytest.raises(AssertionError):
-        park()  # it is over before it could be seen
+    office.view = view
+    _, client = connect()
+    client.sendall(HEAD)
+    assert body(read(client))["message"] == "hello"
+    until(lambda: bide.subscriber.polls == 0)
     assert_nothing_left(bide)
 
 
