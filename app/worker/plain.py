@@ -29,8 +29,8 @@ _FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
 _OTHERS: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE", "EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
 #: A head is read here up to so many bytes, and gunicorn's own bounds where they are lower.
 MOST_BYTES: Final = 8000
-#: Names of fields whose keys are remembered, unless they are longer than any that is common; and addresses of which is
-#: known whether they are proxies'.
+#: Names of fields whose keys are remembered, and addresses of which is known whether they are proxies'. Longer names
+#: than any that is in use are not remembered: whoever thinks them up has 8,000 bytes for each.
 NAMES: Final = 1000
 NAME_CHARACTERS: Final = 64
 
@@ -48,7 +48,9 @@ class PlainRequest(Request):
     req_number = 1
     _expected_100_continue = False
 
-    def __init__(self, cfg: Config, address: Any, uri: str, path: str, query: str, environ: dict[str, Any]) -> None:
+    def __init__(
+        self, cfg: Config, address: Any, uri: str, path: str, query: str, fields: str, environ: dict[str, Any]
+    ) -> None:
         self.cfg = cfg
         self.peer_addr = self.remote_addr = address
         self.uri = uri
@@ -57,15 +59,16 @@ class PlainRequest(Request):
         self.scheme = environ["wsgi.url_scheme"]
         self.body = environ["wsgi.input"]
         self.trailers = []
-        self.must_close = False
-        self._environ = environ
+        # Known now, as the environ is the app's, and what layers around it do to that is no matter of the connection.
+        self.must_close = environ.get("HTTP_CONNECTION", "").lower() == "close"
+        self._fields = fields
 
     @property
     def headers(self) -> list[tuple[str, str]]:  # type: ignore[override]  # an attribute of gunicorn's
-        return [(key[5:].replace("_", "-"), text) for key, text in self._environ.items() if key.startswith("HTTP_")]
+        return [(name.upper(), text.strip(" \t")) for name, text in _FIELDS(self._fields)]
 
     def should_close(self) -> bool:
-        return self.must_close or self._environ.get("HTTP_CONNECTION", "").lower() == "close"
+        return self.must_close
 
 
 class _Errors(wsgi.WSGIErrorsWrapper):
@@ -87,7 +90,12 @@ class PlainRequests:
         self._most_bytes = min([MOST_BYTES, *(limit for limit in limits if limit > 0)])
         self._most_fields = cfg.limit_request_fields
         self._keys: dict[str, str] = {}
-        self._schemes = {"HTTP_" + name.replace("-", "_"): text for name, text in cfg.secure_scheme_headers.items()}
+        # One that has an underscore means a field of just that name, and such heads are gunicorn's to read.
+        self._schemes = {
+            "HTTP_" + name.replace("-", "_"): text
+            for name, text in cfg.secure_scheme_headers.items()
+            if "_" not in name
+        }
         self._is_proxy = lru_cache(NAMES)(self._is_trusted)
         self._known: dict[str, Any] = {
             **wsgi.base_environ(cfg),
@@ -135,7 +143,7 @@ class PlainRequests:
         environ["REMOTE_ADDR"] = address[0]
         environ["REMOTE_PORT"] = str(address[1])
         environ["PATH_INFO"] = path
-        request = PlainRequest(self._cfg, address, uri, path, query, environ)
+        request = PlainRequest(self._cfg, address, uri, path, query, fields, environ)
         response = wsgi.Response(request, client, self._cfg)
         if _early_hints is not None:
             environ["wsgi.early_hints"] = _early_hints(request, client, response)
