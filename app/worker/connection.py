@@ -128,6 +128,13 @@ class Connection(HolderOfPoll):
         else:
             self.close()
 
+    def abandon(self) -> None:
+        """Serving failed in a way that nobody foresaw. Keep nothing of it, nor of a poll that the view began."""
+        if self.state in (State.SERVING, State.CLOSED):
+            self.finish(keep=False)
+        else:
+            self.close()
+
     # -- WRITING
 
     def _write(self, data: bytes, closes: bool) -> None:

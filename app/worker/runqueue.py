@@ -60,8 +60,11 @@ class RunQueue:
             connection = self._waiting.popleft()
             try:
                 self._server.serve(connection)
-            except Exception:
+            except (SystemExit, KeyboardInterrupt):
+                raise  # the process is to end
+            except BaseException:
+                # Whatever it was, somebody's gevent.Timeout too: it is the end of this connection, not of the queue.
                 log.exception("a request could not be served")
-                connection.close()
+                connection.abandon()
             if time.monotonic() > ends_at:
                 break

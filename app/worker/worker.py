@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import gevent
 from gunicorn import http
+from gunicorn.glogging import Logger
 from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.base_async import AsyncWorker
@@ -38,7 +39,7 @@ FEW: Final = PRIVATE_CONNECTIONS
 class Worker(GeventWorker):
     """gunicorn's gevent worker, with a road of its own for plain HTTP/1.
 
-    Connections with TLS, HTTP/2 without TLS or the PROXY protocol go gevent's road: greenlets, as before.
+    Connections with TLS, HTTP/2 without TLS, uWSGI's or the PROXY protocol go gevent's road: greenlets, as before.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,7 +51,9 @@ class Worker(GeventWorker):
     @property
     def has_own_road(self) -> bool:
         cfg = self.cfg
-        return not cfg.is_ssl and cfg.proxy_protocol == "off" and cfg.http2_cleartext == "off"
+        return (
+            not cfg.is_ssl and cfg.protocol == "http" and cfg.proxy_protocol == "off" and cfg.http2_cleartext == "off"
+        )
 
     def run(self) -> None:
         if not self.has_own_road:
@@ -61,8 +64,8 @@ class Worker(GeventWorker):
         self.fanout = Fanout()
         self.run_queue = RunQueue(self)
         self.keepalive: float = self.cfg.keepalive
-        #: Whether each request is told to the access log or to statsd.
-        self.logs_requests = bool(self.log.access_log_enabled or self.cfg.statsd_host)
+        #: Whether each request is told to the access log, or to a logger that makes something else of it (statsd's).
+        self.logs_requests = bool(self.log.access_log_enabled or type(self.log).access is not Logger.access)
         self._few = min(FEW, self.worker_connections // 10) if len(self.sockets) > 1 else 0
         self._listeners = [
             Listener(self, sock, self._plain_requests(sock), shared=self.cfg.workers > 1) for sock in self.sockets
@@ -203,7 +206,8 @@ class Worker(GeventWorker):
         except BaseException as error:
             if response.headers_sent and not isinstance(error, OSError):
                 self.log.exception("Error handling request")
-                connection.flush()
+                with contextlib.suppress(OSError):
+                    connection.flush()
             else:
                 self._say_failed(connection, request, error)
         connection.finish(keep=keep, parks=parks)

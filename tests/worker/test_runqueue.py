@@ -1,0 +1,191 @@
+"""The queue of requests: in order, without a greenlet for each, and nobody is held up by one that waits or fails."""
+
+import gc
+import time
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from app.grant import Grant
+from app.worker import runqueue
+from app.worker.runqueue import RunQueue
+from tests.support.app import assert_nothing_left
+from tests.worker.conftest import HEAD, read, until
+
+
+class Caller:
+    """Stands for a connection: what it asks for is a function, called when it is its turn."""
+
+    def __init__(self, ask):
+        self.ask = ask
+        self.is_closed = False
+
+    def abandon(self):
+        self.is_closed = True
+
+
+class Server:
+    """Stands for the worker. `greenlets` are those in which it served, kept so that none has the number of another."""
+
+    def __init__(self):
+        self.served = []
+        self.greenlets = []
+
+    def serve(self, caller):
+        self.greenlets.append(gevent.getcurrent())
+        caller.ask()
+        self.served.append(caller)
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def queue(server):
+    return RunQueue(server)
+
+
+def nothing():
+    pass
+
+
+def fail(error):
+    raise error
+
+
+def test_requests_are_served_in_the_order_in_which_they_came_in_one_greenlet(server, queue):
+    callers = [Caller(nothing) for _ in range(100)]
+    for number, caller in enumerate(callers, 1):
+        queue.add(caller)
+        assert queue.arrivals == number
+    assert server.served == [], "add() has switched"
+    until(lambda: len(server.served) == 100)
+    assert server.served == callers
+    assert len(set(server.greenlets)) == 1
+    assert server.greenlets[0] is not gevent.get_hub(), "a request may wait, and the loop may not"
+
+
+def test_one_that_waits_does_not_hold_up_those_behind_it(server, queue):
+    event = Event()
+    waiting = [Caller(event.wait), Caller(event.wait)]
+    quick = [Caller(nothing) for _ in range(100)]
+    for caller in (*waiting, *quick):
+        queue.add(caller)
+    until(lambda: len(server.served) == 100)
+    assert server.served == quick
+    assert len(set(server.greenlets)) == 3
+    event.set()
+    until(lambda: len(server.served) == 102)
+
+
+def test_what_comes_while_one_waits_is_served_and_counted(server, queue):
+    event = Event()
+    queue.add(Caller(event.wait))
+    gevent.sleep(0.01)
+    late = Caller(nothing)
+    queue.add(late)
+    assert queue.arrivals == 2
+    until(lambda: server.served == [late])
+    event.set()
+    until(lambda: len(server.served) == 2)
+
+
+def test_what_a_request_brings_is_served_behind_those_that_are_there(server, queue):
+    """The next request of a connection that has sent two at once."""
+    second = Caller(nothing)
+    first, other = Caller(lambda: queue.add(second)), Caller(nothing)
+    queue.add(first)
+    queue.add(other)
+    until(lambda: len(server.served) == 3)
+    assert server.served == [first, other, second]
+
+
+def test_the_loop_turns_between_slices(server, queue):
+    """Timers have their turn, and so have the sockets: a client is read while others are served."""
+    served_at = []
+    timer = gevent.get_hub().loop.timer(0.01, 0.01)
+    timer.start(lambda: served_at.append(len(server.served)))
+    for _ in range(2000):
+        queue.add(Caller(lambda: busy(0.0001)))
+    until(lambda: len(server.served) == 2000)
+    timer.stop()
+    timer.close()
+    between = [count for count in served_at if 0 < count < 2000]
+    assert len(between) > 4, "200 ms, and 10 between two of them"
+
+
+def test_a_request_that_takes_long_is_the_last_of_its_slice(server, queue):
+    turns = []
+    timer = gevent.get_hub().loop.timer(0, 0.0001)
+    timer.start(lambda: turns.append(len(server.served)))
+    for _ in range(5):
+        queue.add(Caller(lambda: busy(2 * runqueue.SLICE_SECONDS)))
+    until(lambda: len(server.served) == 5)
+    timer.stop()
+    timer.close()
+    assert len({1, 2, 3, 4}.intersection(turns)) > 1
+
+
+def busy(seconds):
+    ends_at = time.perf_counter() + seconds
+    while time.perf_counter() < ends_at:
+        pass
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("error", [RuntimeError("of this test"), gevent.Timeout(), gevent.GreenletExit()])
+def test_one_that_fails_is_closed_and_told_of_and_the_others_go_on(server, queue, caplog, error, waits):
+    def ask():
+        if waits:
+            gevent.sleep(0.01)
+        raise error
+
+    failing, others = Caller(ask), [Caller(nothing) for _ in range(10)]
+    queue.add(others[0])
+    queue.add(failing)
+    for caller in others[1:]:
+        queue.add(caller)
+    until(lambda: failing.is_closed and len(server.served) == 10)
+    assert server.served == others
+    assert "a request could not be served" in caplog.text
+    later = Caller(nothing)
+    queue.add(later)
+    until(lambda: server.served[-1] is later)
+    assert not any(caller.is_closed for caller in (*others, later))
+
+
+def test_a_process_that_is_told_to_end_ends(queue):
+    """gunicorn's abort is a SystemExit in whatever runs."""
+    queue.add(Caller(lambda: fail(SystemExit(1))))
+    with pytest.raises(SystemExit):
+        gevent.sleep(1)
+
+
+def test_no_greenlet_is_left_and_none_is_made_for_each_request(server, queue):
+    for _ in range(3000):
+        queue.add(Caller(nothing))
+    until(lambda: len(server.served) == 3000)
+    # One for each slice, of which a busy machine makes more.
+    assert len(set(server.greenlets)) < 300
+    assert all(greenlet.dead for greenlet in set(server.greenlets))
+    server.greenlets.clear()
+    gc.collect()
+
+
+def test_a_connection_of_which_serving_fails_keeps_no_poll(office, bide, connect, caplog):
+    def serve(connection):
+        connection.recv(len(HEAD))
+        connection.asked()
+        connection.hold(Grant(bide.subscriber.open({"news": 0}, connection.waiter(), timeout=50)))
+        raise RuntimeError("of this test")
+
+    office.serve = serve
+    connection, client = connect()
+    client.sendall(HEAD)
+    assert read(client) == b""
+    assert office.left == [connection]
+    assert "a request could not be served" in caplog.text
+    assert_nothing_left(bide)
