@@ -88,6 +88,8 @@ class SocketOfRequest:
             count = None if count is None else count - len(data)
 
     def shutdown(self, how: int) -> None:
+        """gunicorn's way with an answer that broke off: as much of it as there was is the client's."""
+        self.flush()
         self.sock.shutdown(how)
 
     def setsockopt(self, *arguments: Any) -> None:
