@@ -90,7 +90,8 @@ class Connection(HolderOfPoll):
     # -- SERVING
 
     def _serve(self) -> None:
-        if self._step is None:
+        if self._step is None or self.unread.find(HEAD_END) >= 0:
+            # Not what is left of the time to be idle: the head is here, and there may be many before it.
             self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
         self._watcher.stop()
         self.since = None

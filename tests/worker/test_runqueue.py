@@ -8,6 +8,7 @@ from gevent.event import Event
 
 from app.grant import Grant
 from app.worker import runqueue
+from app.worker.parked import State
 from app.worker.runqueue import RunQueue
 from tests.support.app import assert_nothing_left
 from tests.worker.conftest import HEAD, read, until
@@ -188,3 +189,32 @@ def test_a_connection_of_which_serving_fails_keeps_no_poll(office, bide, connect
     assert office.left == [connection]
     assert "a request could not be served" in caplog.text
     assert_nothing_left(bide)
+
+
+def test_a_request_that_waits_for_its_turn_is_not_taken_for_an_idle_connection(office, connect):
+    """It came in time. The time that its connection may be idle is over while others are served."""
+    office.keepalive = 0.3
+    connection, client = connect()
+    other, other_client = connect()
+    office.view = lambda connection: connection.sendall(b"answer")
+    client.sendall(HEAD)
+    assert read(client) == b"answer"
+    until(lambda: connection.state is State.READING)
+    idle_until = time.monotonic() + office.keepalive
+
+    def view(asking):
+        if asking is other:
+            busy(idle_until + 0.1 - time.monotonic())
+        asking.sendall(b"again")
+
+    office.view = view
+    other_client.sendall(HEAD)
+    client.sendall(HEAD)
+    for each in (other, connection):
+        each.on_readable()  # the loop has an order of its own
+    assert read(other_client) == b"again"
+    assert read(client) == b"again"
+    gevent.sleep(0.01)
+    assert connection.state is State.READING
+    client.sendall(HEAD)
+    assert read(client) == b"again"
