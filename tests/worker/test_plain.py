@@ -8,6 +8,7 @@ import runpy
 import time
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gunicorn import http
@@ -16,7 +17,7 @@ from gunicorn.http import wsgi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.worker import plain
+from app.worker import Worker, plain
 from app.worker.plain import MOST_BYTES, PlainRequests
 from tests.gunicorn.test_hostile_heads import REFUSED
 from tests.support.app import law
@@ -198,6 +199,13 @@ def test_names_that_somebody_thinks_up_are_not_kept_without_a_bound():
         assert reader.read(head(name + b": a"), Client(), PEERS[0])[2]["HTTP_" + name.decode().replace("-", "_")] == "a"
     assert len(reader._keys) <= plain.NAMES
     assert sum(map(len, reader._keys)) < 100 * plain.NAMES
+
+
+@pytest.mark.parametrize("setting", [{"protocol": "uwsgi"}, {"proxy_protocol": "auto"}, {"http2_cleartext": "both"}])
+def test_where_another_protocol_is_spoken_nothing_is_read_plainly(setting):
+    """A head of HTTP is what uWSGI's parser refuses, and it has a list of those who may speak to it."""
+    assert Worker.has_own_road.fget(SimpleNamespace(cfg=CFGS["own"]))
+    assert not Worker.has_own_road.fget(SimpleNamespace(cfg=configured(**setting)))
 
 
 # -- by chance
