@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, Final, Protocol
 
 from gevent import get_hub
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 log = logging.getLogger("bide")
 
@@ -56,8 +56,11 @@ class RunQueue:
             self._timer.start(self._work)
 
     def _serve(self, ends_at: float) -> None:
+        current = getcurrent()
         while self._waiting:
             connection = self._waiting.popleft()
+            # Context variables are a request's own, as they are in a greenlet of its own.
+            current.gr_context = None
             try:
                 self._server.serve(connection)
             except (SystemExit, KeyboardInterrupt):

@@ -1,6 +1,8 @@
 """The queue of requests: in order, without a greenlet for each, and nobody is held up by one that waits or fails."""
 
 import time
+from contextvars import ContextVar
+from functools import partial
 
 import gevent
 import pytest
@@ -101,6 +103,28 @@ def test_what_a_request_brings_is_served_behind_those_that_are_there(server, que
     queue.add(other)
     until(lambda: len(server.served) == 3)
     assert server.served == [first, other, second]
+
+
+def test_a_request_sees_nothing_of_the_one_before_it(server, queue):
+    """What a layer around the app left in a context variable, a user's name for its log, say, is not the next one's."""
+    user = ContextVar("user", default=None)
+    seen = []
+
+    def ask(name, waits):
+        seen.append(user.get())
+        user.set(name)
+        gevent.sleep(waits)
+        seen.append(user.get())
+
+    for name, waits in (("ada", 0), ("bob", 0.01), ("cleo", 0), ("dan", 0)):
+        queue.add(Caller(partial(ask, name, waits)))
+    until(lambda: len(server.served) == 4)
+    assert seen.count(None) == 4
+    assert sorted(filter(None, seen)) == ["ada", "bob", "cleo", "dan"]
+    queue.add(Caller(lambda: user.set("eve")))
+    queue.add(Caller(lambda: seen.append(user.get())))
+    until(lambda: len(server.served) == 6)
+    assert seen[-1] is None
 
 
 def test_the_loop_turns_between_slices(server, queue):
