@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tests.support.clients import Line, get, post, subscription
+from tests.support.clients import Line, get, post, reset, subscription
 from tests.support.roads import FILE
 from tests.support.servers import ROOT, Server, await_that
 
@@ -94,6 +94,18 @@ def test_both_roads_answer_alike_whatever_the_app_does(server, what, headers):
 def test_a_file_is_sent_whole(server, what, headers):
     status, _, body = server.get(f"/-odd-/{what}", headers=dict(header.split(": ") for header in headers))
     assert (status, body) == (200, FILE)
+
+
+@pytest.mark.parametrize("headers", [[], [PARSED]])
+def test_an_answer_that_breaks_off_for_nobody_is_told_once(server, headers):
+    before = server.output().count("Error handling request")
+    sock = server.connect()
+    sock.sendall(get("/-odd-/not-bytes-later", *headers))
+    reset(sock)
+    await_that(lambda: server.output().count("Error handling request") > before)
+    await_that(lambda: server.weight()["connections"] == 1)
+    assert server.output().count("Error handling request") == before + 1
+    assert "could not be served" not in server.output()
 
 
 def test_an_answer_is_closed_once_however_it_ends(server):

@@ -6,10 +6,14 @@ others by the app.
 
 import tempfile
 
+import gevent
+
 from app.worker.plain import PlainRequest
 
 #: What `/-odd-/file` sends.
 FILE = b"0123456789" * 20_000
+#: How long a client has to leave before `/-odd-/not-bytes-later` fails.
+LATER_SECONDS = 0.3
 
 
 class Parts:
@@ -62,6 +66,9 @@ def answer(what, environ, start_response):
     if what == "not bytes":
         start_response("200 OK", sized)
         return ["part"]
+    if what == "not bytes later":
+        start_response("200 OK", sized)
+        return (gevent.sleep(LATER_SECONDS) or "part" for _ in "1")
     if what == "a bad status":
         start_response("fine", sized)
     if what == "a bad header":
