@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from flask import Flask, Request, Response, signals
 from flask.ctx import RequestContext
 from flask.globals import _cv_app, _cv_request
-from flask.sessions import NullSession, SessionInterface
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, Rule
+from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
 if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -40,13 +42,13 @@ _RECEIVERS: Final = tuple(
 )
 
 
-class _NoSessions(SessionInterface):
-    """There are no sessions here: one that says so serves all requests, where Flask makes one for each."""
+class _NoSessions(SecureCookieSessionInterface):
+    """Without a secret key there are no sessions: one that says so serves all requests; Flask makes one for each."""
 
     _none = NullSession()
 
-    def open_session(self, app: Flask, request: Request) -> NullSession:
-        return self._none
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return self._none if app.config["SECRET_KEY"] is None else super().open_session(app, request)
 
 
 class _Context(RequestContext):
@@ -65,7 +67,11 @@ class _Context(RequestContext):
 
     @cached_property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # an attribute of Flask's
-        return self.app.create_url_adapter(self.request)
+        try:
+            return self.app.create_url_adapter(self.request)
+        except HTTPException as error:
+            self.request.routing_exception = error
+            return None
 
 
 class _Plan(NamedTuple):
@@ -97,12 +103,13 @@ class ChannelsFlask(Flask):
         self._matches: dict[tuple[str, str], tuple[Rule, dict[str, Any]]] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Bind the URL map without asking for whom: no rule names a host."""
-        if request is None:
-            return None
-        return self.url_map.bind(
-            "localhost", request.root_path, None, request.scheme, request.method, request.path, None
-        )
+        if request is None and self.config["SERVER_NAME"] is None:
+            return None  # at once: each request has a context of the app, too
+        adapter = super().create_url_adapter(request)
+        if request is not None and adapter is not None:
+            # Who would rather speak WebSocket (RFC 9110, section 7.8) is answered as anybody; Flask refuses it.
+            adapter.url_scheme, adapter.websocket = request.scheme, False
+        return adapter
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: greenlets wait, and nothing here is a coroutine."""
@@ -118,9 +125,12 @@ class ChannelsFlask(Flask):
             or self.teardown_appcontext_funcs
             or any(_RECEIVERS)
             or "werkzeug.debug.preserve_context" in environ
+            or self.config["TRUSTED_HOSTS"] is not None
         ):
             return super().wsgi_app(environ, start_response)
-        app_context = self.app_context()
+        app_context = _cv_app.get(None)
+        if app_context is None or app_context.app is not self:
+            app_context = self.app_context()
         context = _Context(self, environ)
         # Flask's push() and pop(), without their signals.
         app_token = _cv_app.set(app_context)
@@ -138,28 +148,45 @@ class ChannelsFlask(Flask):
                 response = self.handle_exception(error)
             return response(environ, start_response)
         finally:
-            context.request.close()
-            _cv_request.reset(token)
-            _cv_app.reset(app_token)
-            # Rings that only the collector would undo.
-            app_context._cv_tokens.clear()
-            context._cv_tokens.clear()
-            environ["werkzeug.request"] = None
+            try:
+                context.request.close()
+            finally:
+                # Whatever happened, and whoever pushed what: the same greenlet serves the next request.
+                _cv_request.reset(token)
+                _cv_app.reset(app_token)
+                # Rings that only the collector would undo.
+                app_context._cv_tokens.remove(app_token)
+                context._cv_tokens.clear()
+                environ["werkzeug.request"] = None
 
     def _match(self, context: RequestContext) -> None:
-        """Find the request's rule. What is found depends on method and path alone."""
+        """Find the request's rule. What Werkzeug's converters find depends on method and path alone."""
         request = context.request
-        key = request.environ["REQUEST_METHOD"], request.environ["PATH_INFO"]
+        environ = request.environ
+        key = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         known = self._matches.get(key)
         if known is not None:
             request.url_rule, arguments = known
             request.view_args = arguments.copy()
             return
+        if context.url_adapter is None:
+            return
         context.match_request()
-        if request.url_rule is not None and request.view_args is not None and len(key[1]) <= PATH_CHARACTERS:
+        if (
+            request.url_rule is not None
+            and request.view_args is not None
+            and len(key[1]) <= PATH_CHARACTERS
+            and self._converts_plainly
+        ):
             if len(self._matches) >= PATHS:
                 self._matches.clear()
             self._matches[key] = request.url_rule, request.view_args.copy()
+
+    @cached_property
+    def _converts_plainly(self) -> bool:
+        """Whether there are no other converters."""
+        plain = set(DEFAULT_CONVERTERS.values())
+        return all(type(each) in plain for rule in self.url_map.iter_rules() for each in rule._converters.values())
 
     def _dispatch(self, context: RequestContext) -> Response:
         """`full_dispatch_request`, by the endpoint's plan."""
@@ -182,8 +209,10 @@ class ChannelsFlask(Flask):
         except Exception as error:
             answer = self.handle_user_exception(error)
         response = answer if isinstance(answer, Response) else self.make_response(answer)  # type: ignore[arg-type]
-        for after in (*context._after_request_functions, *plan.after):
-            response = after(response)  # type: ignore[assignment]  # none is a coroutine: see ensure_sync
+        for this in context._after_request_functions:  # may grow meanwhile
+            response = this(response)  # type: ignore[assignment]  # none is a coroutine: see ensure_sync
+        for after in plan.after:
+            response = after(response)
         if not self.session_interface.is_null_session(context._session):
             self.session_interface.save_session(self, context._session, response)  # type: ignore[arg-type]  # it was opened
         return response
