@@ -41,7 +41,8 @@ class Answer(Response):
 class Parking(Response):
     """What is known of the answer to a poll that waits. Sent by the connection, when the rest is known.
 
-    Its headers are made when somebody asks for them: most polls are parked without that.
+    Its headers are made when somebody asks for them: most polls are parked without that. Where an `after_request`
+    function gave it content, or a status that has none, it is an answer as any other, and the poll waits for nothing.
     """
 
     # As Response.__init__ would set them: that takes 3 µs.
@@ -64,10 +65,12 @@ class Parking(Response):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Write down the head in the grant, with what `after_request` functions made of it."""
+        if self.response or self._status_code in WITHOUT_CONTENT:
+            return super().__call__(environ, start_response)
         response = start_response.__self__  # type: ignore[attr-defined]  # gunicorn's response, whose method it is
         self._grant.closes = response.must_close or response.req.should_close()
         is_plain = "headers" not in self.__dict__ and self._preference is None
-        known = environ["SERVER_PROTOCOL"], self._status, *(() if is_plain else self.headers)
+        known = environ["SERVER_PROTOCOL"], self._status, None if is_plain else tuple(self.headers)
         head = _heads.get(known)
         logs = environ["gunicorn.socket"].logs_requests
         if logs:
@@ -84,11 +87,14 @@ class Parking(Response):
                 _heads.clear()
             _heads[known] = head
         self._grant.head = head
+        for close in self._on_close:
+            close()  # the request ends here: nobody keeps this for as long as the poll waits
         return ALREADY_HANDLED
 
 
 #: What the framing of the answer says by itself.
 OF_FRAMING = ("content-length", "last-event-id", "date")
+WITHOUT_CONTENT = (204, 304)
 #: Heads that polls have in common, which is nearly all of them.
 HEADS = 1000
 _heads: dict[Any, bytes] = {}
