@@ -100,9 +100,9 @@ class Connection(HolderOfPoll):
         self._worker.run_queue.add(self)
 
     @property
-    def arrivals(self) -> int:
-        """How many requests had come to this worker when this one was served."""
-        return self._worker.run_queue.arrivals
+    def arrivals(self) -> int | None:
+        """How many requests had come to this worker when this one was served; None where its body came later still."""
+        return None if self.came_later else self._worker.run_queue.arrivals
 
     def asked(self) -> None:
         """The greenlet has the head. What follows has bounds of its own."""

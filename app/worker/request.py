@@ -15,18 +15,21 @@ WRITE: Final = 2
 class SocketOfRequest:
     """`sock` is a plain socket that never blocks; `unread` is what came and was not read by anybody yet."""
 
-    __slots__ = ("_held", "_watcher", "sock", "unread")
+    __slots__ = ("_held", "_watcher", "came_later", "sock", "unread")
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.unread = b""
         #: The beginning of an answer, until there is more of it; None once some was sent.
         self._held: bytes | None = None
+        #: Whether some of the request came only while it was served.
+        self.came_later = False
         self._watcher: Any = get_hub().loop.io(sock.fileno(), READ)
 
     def begin(self) -> None:
         """Another request is served."""
         self._held = b""
+        self.came_later = False
 
     def fileno(self) -> int:
         number: int = self.sock.fileno()
@@ -43,6 +46,7 @@ class SocketOfRequest:
             except BlockingIOError:
                 get_hub().wait(self._watcher)
             else:
+                self.came_later = True
                 guard.take_turns(self)
                 return data
 
