@@ -3,13 +3,17 @@
 import contextlib
 import json
 import socket
+from urllib.parse import unquote_plus
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from app.channels import params
 from app.channels.params import Query
 from app.config import Settings
 from app.errors import InvalidRequest
+from tests.support.app import law
 
 #: What `int()` or `float()` would take, and a plain number is not.
 NO_NUMBERS = [
@@ -104,6 +108,30 @@ def test_a_name_without_a_value_is_an_empty_value():
     assert Query("a&b=").get("c") is None
     assert Query("").get("") is None
     assert Query("a=b=c").get("a") == "b=c"
+
+
+def first_or_refused(text, name):
+    """What a query has for a name, said the long way."""
+    pairs = [pair.partition("=")[::2] for pair in text.split("&")] if text else []
+    found = [unquote_plus(value) for key, value in pairs if unquote_plus(key) == name]
+    return f"{name} is given {len(found)} times: give it once" if len(found) > 1 else (found or [None])[0]
+
+
+@law
+@given(st.lists(st.sampled_from(["a", "b", "%61", "+", "%20", "=", "&", "&&", "%", "%ff", "%C3%BC", "ü", "1", ";"])))
+@example(["a", "=", "1", "&", "b", "&", "a", "=", "1", "&", "%61"])
+@example(["&&"])
+@example(["=", "1", "&", "=", "2"])
+def test_a_query_is_what_its_pairs_are_each_refused_only_when_it_is_asked_for(parts):
+    text = "".join(parts)
+    query = Query(text)
+    for name in ("a", "b", "", " ", "ü", "aa", "never"):
+        try:
+            told = query.get(name)
+        except InvalidRequest as refusal:
+            assert refusal.param == name
+            told = refusal.detail
+        assert told == first_or_refused(text, name)
 
 
 @pytest.mark.parametrize(

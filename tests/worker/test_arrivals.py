@@ -71,7 +71,7 @@ def test_a_delete_between_two_batches_ends_the_polls_of_the_first_alone(here, th
 
 @pytest.fixture
 def serve(office, there):
-    """The worker's view: a poll, once so many bytes of a body are there; which connections have asked, in their order."""
+    """The worker's view: a poll, once all bytes of its body are there; which connections have asked, in their order."""
     order = []
 
     def view(connection):
