@@ -1,8 +1,10 @@
 """What an embedder's `after_request` functions make of the answer to a poll is what its client gets."""
 
+import contextlib
+
 import pytest
 
-from tests.support.clients import Line, subscription
+from tests.support.clients import Line, get, publication, subscription
 from tests.support.servers import Server, await_that
 
 
@@ -104,6 +106,31 @@ def test_a_function_that_fails_is_a_500_and_its_poll_is_gone(server, line):
     answer = line.ask(subscription("news", 0, 50, None, "X-Do: fail"))
     assert answer.status == 500
     assert server.counts()["polls"] == 0
+    plain(server, line)
+
+
+@pytest.mark.parametrize("way", ["exit", "quit", "interrupt"])
+def test_what_would_end_a_greenlet_or_a_process_ends_one_connection(server, line, way):
+    """By either road: what is plain and what gunicorn's parser reads. Others are served by the same greenlet."""
+    pids = server.worker_pids()
+    requests = [
+        subscription("news", 0, 50, None, f"X-Do: {way}"),
+        get("/healthz", f"X-Do: {way}"),
+        publication("unseen", [1], f"X-Do: {way}"),
+    ]
+    with contextlib.ExitStack() as stack:
+        failing = [stack.enter_context(Line(server)).send(request) for request in requests]
+        beside = [stack.enter_context(Line(server)).send(subscription("news")) for _ in range(5)]
+        for each in failing:
+            answer = each.answer()
+            assert answer.status == 500
+            assert b"failed" not in answer.body
+            assert each.answer() is None
+        await_that(lambda: server.counts()["polls"] == 5)
+        server.publish("news", way)
+        assert [each.answer().json()["message"] for each in beside] == [way] * 5
+    server.request("DELETE", "/channels/news")
+    assert server.worker_pids() == pids
     plain(server, line)
 
 

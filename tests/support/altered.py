@@ -3,6 +3,7 @@
 from functools import partial
 
 from flask import Response, request
+from gevent import GreenletExit
 
 from wsgi import app
 
@@ -21,8 +22,11 @@ def _read(response):
     response.headers["X-Read"] = repr(found)
 
 
-def _fail(response):
-    raise RuntimeError("an after_request function failed")
+def _failing(kind):
+    def fail(response):
+        raise kind("an after_request function failed")
+
+    return fail
 
 
 _WAYS = {
@@ -35,7 +39,10 @@ _WAYS = {
     "content": lambda response: response.set_data(b"content"),
     "other": lambda response: Response("other", 202),
     "close": lambda response: response.call_on_close(partial(_closed.append, request.headers["X-Value"])),
-    "fail": _fail,
+    "fail": _failing(RuntimeError),
+    "exit": _failing(GreenletExit),
+    "quit": _failing(SystemExit),
+    "interrupt": _failing(KeyboardInterrupt),
 }
 
 
