@@ -17,7 +17,7 @@ from flask import Flask, Request, Response, signals
 from flask.ctx import RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 from werkzeug.routing import MapAdapter, Rule
 from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
@@ -103,13 +103,18 @@ class ChannelsFlask(Flask):
         self._matches: dict[tuple[str, str], tuple[Rule, dict[str, Any]]] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        if request is None and self.config["SERVER_NAME"] is None:
-            return None  # at once: each request has a context of the app, too
-        adapter = super().create_url_adapter(request)
-        if request is not None and adapter is not None:
-            # Who would rather speak WebSocket (RFC 9110, section 7.8) is answered as anybody; Flask refuses it.
-            adapter.url_scheme, adapter.websocket = request.scheme, False
-        return adapter
+        if request is None:
+            # At once: each request has a context of the app, too.
+            return None if self.config["SERVER_NAME"] is None else super().create_url_adapter(None)
+        adapter: Any
+        try:
+            adapter = super().create_url_adapter(request)
+        except BadHost:
+            # No name of the DNS. No rule names a host: only a URL that is built would tell of it.
+            adapter = self.url_map.bind_to_environ({**request.environ, "HTTP_HOST": ""})
+        # Who would rather speak WebSocket (RFC 9110, section 7.8) is answered as anybody; Flask refuses it.
+        adapter.url_scheme, adapter.websocket = request.scheme, False
+        return adapter  # type: ignore[no-any-return]  # there is one for each request
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: greenlets wait, and nothing here is a coroutine."""
@@ -168,8 +173,6 @@ class ChannelsFlask(Flask):
         if known is not None:
             request.url_rule, arguments = known
             request.view_args = arguments.copy()
-            return
-        if context.url_adapter is None:
             return
         context.match_request()
         if (

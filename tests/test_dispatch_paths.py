@@ -42,6 +42,15 @@ def test_whoever_would_rather_speak_websocket_is_answered_as_anybody():
         assert (other.status, other.location, other.data) == (plain.status, plain.location, plain.data)
 
 
+def test_a_host_that_is_no_name_is_answered_as_any():
+    """Flask has nothing for it, and would where the path is remembered."""
+    app = ChannelsFlask("twin", static_folder=None)
+    route_all(app, None)
+    for path, status in (("/leaf", 200), ("/leaf", 200), ("/slash", 308), ("/nowhere", 404)):
+        answer = app.test_client().get(path, headers={"Host": "a" * 70 + ".example"})
+        assert answer.status_code == status
+
+
 def test_an_app_without_a_request_builds_the_urls_of_its_configured_name():
     def build(app, note):
         app.config["SERVER_NAME"] = "named.example"
@@ -58,7 +67,8 @@ def test_only_trusted_hosts_are_served_where_some_are_named(names):
         app.config["TRUSTED_HOSTS"] = names
         route_all(app, note)
 
-    alike(build, "GET /leaf", "GET /slash", "POST /other")
+    other = {"base_url": "http://another.example"}
+    alike(build, "GET /leaf", ("GET /leaf", other), "GET /slash", ("GET /slash", other), "POST /other")
 
 
 def test_a_mounted_app_knows_its_prefix():
@@ -68,7 +78,7 @@ def test_a_mounted_app_knows_its_prefix():
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/a": app.wsgi_app, "/a/b": app.wsgi_app})
 
     done = alike(build, *[f"GET {at}{path}" for at in ("", "/a", "/a/b", "/c") for path in ("/where", "/slash")])
-    assert b'"/a/b"' in done[8][1][2]
+    assert b'"/a/b"' in done[12][1][2]
 
 
 def test_a_path_without_a_path_info_is_the_root():
@@ -98,7 +108,7 @@ def test_a_converter_of_the_embedder_is_asked_each_time():
         app.add_url_rule("/<counted:it>/<name>", "view", lambda it, name: [*it, it.append("left")][:2])
 
     done = alike(build, "GET /a/b", "GET /a/b")
-    assert [told[2] for _, told, _ in done] == [b'["a",%d]\n' % n for n in (1, 2, 3, 4)]
+    assert [told[2] for _, told, _ in done] == [b'["a",%d]\n' % n for n in range(1, 7)]
 
 
 def test_only_paths_that_were_found_are_remembered_and_so_many(monkeypatch):

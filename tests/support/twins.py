@@ -17,7 +17,7 @@ Build = Callable[[Flask, Callable[..., None]], object]
 
 
 def alike(build: Build, *requests: Request, host: str = "shop.example:8000") -> list[Any]:
-    """Drive both through the requests, twice each; assert that they did the same, and return it.
+    """Drive both through the requests, three times each; assert that they did the same, and return it.
 
     Of each request that is the answer's status, headers and content, or the error that left the app, and then what
     was written down meanwhile.
@@ -34,11 +34,12 @@ def _drive(kind: type[Flask], build: Build, requests: tuple[Request, ...], host:
     build(app, lambda *words: noted.append(words))
     client = app.test_client()
     done = []
-    for request in (request for request in requests for _ in range(2)):
+    for request in (request for request in requests for _ in range(3)):
         line, more = (request, {}) if isinstance(request, str) else request
+        more = {"base_url": f"http://{host}", **more}
         method, path = line.split()
         try:
-            answer = client.open(path, method=method, base_url=f"http://{host}", **more)
+            answer = client.open(path, method=method, **more)
             told: Any = answer.status, sorted(answer.headers), answer.data
             answer.close()
         except BaseException as error:
