@@ -48,6 +48,7 @@ void report(void) {
     printf(" \"server_cpu_seconds\": %.6f,\n", cpu);
     tell_figure("own_cpu_percent", own);
     tell_count("server_memory_kib", server_memory_kib());
+    tell_descriptors(stdout);
     if (settings.mode == PARK) {
         tell_figure("kib_per_poll", ((double)figures.memory[1] - (double)figures.memory[0]) / settings.subscribers);
         tell_figure("cpu_us_per_poll_second", cpu * 1e6 / settings.subscribers / wall);
@@ -74,14 +75,15 @@ static double number(const char *text, double least) {
 
 void read_options(int count, char **arguments) {
     enum { PORT = 1, PIDS, CHANNELS, SUBSCRIBERS, PUBLISHERS, BACKLOG, SECONDS, WARMUP };
-    enum { RATE = WARMUP + 1, SIZE, LIMIT, HOLD, PATIENCE, PREFIX, OWN, NCHAN };
+    enum { RATE = WARMUP + 1, SIZE, LIMIT, HOLD, PATIENCE, PREFIX, OWN, NCHAN, HEAD, BEHIND };
     static const struct option known[] = {
         {"port", 1, 0, PORT},       {"pids", 1, 0, PIDS},         {"channels", 1, 0, CHANNELS},
         {"backlog", 1, 0, BACKLOG}, {"seconds", 1, 0, SECONDS},   {"subscribers", 1, 0, SUBSCRIBERS},
         {"rate", 1, 0, RATE},       {"warmup", 1, 0, WARMUP},     {"publishers", 1, 0, PUBLISHERS},
         {"size", 1, 0, SIZE},       {"limit", 1, 0, LIMIT},       {"timeout", 1, 0, HOLD},
         {"prefix", 1, 0, PREFIX},   {"patience", 1, 0, PATIENCE}, {"own-cpu", 1, 0, OWN},
-        {"nchan", 0, 0, NCHAN},     {0},
+        {"nchan", 0, 0, NCHAN},     {"head", 1, 0, HEAD},         {"behind", 1, 0, BEHIND},
+        {0},
     };
     int option;
     while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
@@ -102,6 +104,11 @@ void read_options(int count, char **arguments) {
         case PREFIX: dialect.prefix = optarg; break;
         case OWN: settings.most_own_cpu = number(optarg, 0); break;
         case NCHAN: dialect.nchan = true; break;
+        case HEAD:
+            if (strcmp(optarg, "browser")) fail("no head %s", optarg);
+            dialect.head = browser_head;
+            break;
+        case BEHIND: dialect.behind = (uint32_t)number(optarg, 0); break;
         default: exit(2);
         }
     }
@@ -111,5 +118,6 @@ void read_options(int count, char **arguments) {
     if (settings.most_own_cpu > 85) fail("its own CPU may be 85 %% at most");
     if (strlen(dialect.prefix) > 64) fail("a prefix of at most 64 bytes");
     if (dialect.size > 60000) fail("a message of at most 60000 bytes");
+    if (dialect.behind > 4) fail("at most 4 bytes behind a poll");
     if ((settings.mode == PARK || settings.mode == CATCHUP) && !settings.subscribers) fail("subscribers are needed");
 }

@@ -224,14 +224,14 @@ void open_subscribers(void) {
     }
 }
 
-/* Until the server has done all that it had to do: less than 0.5 ms of CPU time in 50 ms, twice in a row, and not
-   for want of a processor. */
+/* Until the server has done all that it had to do: each process less than 0.5 ms of CPU time in 50 ms, twice in a row,
+   and not for want of a processor. */
 void await_quiet(void) {
     uint64_t give_up = now_ns() + 60 * SECOND;
     for (int quiet = 0; quiet < 2;) {
         uint64_t cpu = server_cpu_ns(), until = now_ns() + ns(0.05);
         while (now_ns() < until) wire_turn(until, answered);
-        quiet = server_cpu_ns() - cpu < ns(0.0005) && !server_runs() ? quiet + 1 : 0;
+        quiet = server_cpu_ns() - cpu < server_count() * ns(0.0005) && !server_runs() ? quiet + 1 : 0;
         if (until > give_up) fail("the server does not come to rest");
     }
 }

@@ -38,8 +38,10 @@ double histogram_ms(const struct histogram *histogram, double part);
 uint64_t now_ns(void);
 uint64_t own_cpu_ns(void);
 void watch_pids(const char *list);
+unsigned server_count(void);
 uint64_t server_cpu_ns(void);
 uint64_t server_memory_kib(void);
+void tell_descriptors(FILE *to);
 bool server_runs(void);
 
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -51,6 +53,7 @@ void *zeroed(size_t count, size_t size);
 struct connection {
     int fd;
     bool subscribes, busy;
+    uint32_t behind;  /* bytes of its next poll that are sent already */
     uint32_t index;   /* among the subscribers or among the publishers */
     uint32_t channel; /* followed, or published to at the moment */
     uint64_t sent;
@@ -72,11 +75,16 @@ struct dialect {
     const char *prefix; /* of the channels' names */
     double timeout;
     uint32_t limit;
-    uint32_t size; /* bytes of a message */
+    uint32_t size;    /* bytes of a message */
+    const char *head; /* fields that a poll has besides Host */
+    uint32_t behind;  /* bytes of the next poll that are sent behind each */
 };
 
 extern struct dialect dialect;
 extern uint64_t reconnects;
+
+/* As a page's script sends them, with its cookies: about 1.5 KiB. */
+extern const char browser_head[];
 
 void wire_start(void);
 void wire_open(struct connection *connection);

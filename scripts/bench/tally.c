@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "load.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -102,6 +103,8 @@ void watch_pids(const char *list) {
     }
 }
 
+unsigned server_count(void) { return pid_count; }
+
 /* Each process's own clock, in ns, threads that have ended included. (What /proc tells comes in hundredths of a second,
    too coarse for the cost of a parked poll.) */
 uint64_t server_cpu_ns(void) {
@@ -144,4 +147,20 @@ uint64_t server_memory_kib(void) {
         fclose(file);
     }
     return sum;
+}
+
+/* How many each of the processes has open: so several that serve are seen to share the connections. */
+void tell_descriptors(FILE *to) {
+    fputs(" \"server_descriptors\": [", to);
+    for (unsigned index = 0; index < pid_count; index++) {
+        char path[64];
+        unsigned count = 0;
+        snprintf(path, sizeof path, "/proc/%ld/fd", pids[index]);
+        DIR *folder = opendir(path);
+        if (!folder) fail("process %ld's descriptors cannot be read: %s", pids[index], strerror(errno));
+        for (struct dirent *entry; (entry = readdir(folder));) count += *entry->d_name != '.';
+        closedir(folder);
+        fprintf(to, index ? ", %u" : "%u", count);
+    }
+    fputs("],\n", to);
 }

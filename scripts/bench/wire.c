@@ -17,7 +17,36 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-struct dialect dialect = {.prefix = "bench", .timeout = 30, .size = 100};
+/* What every poll begins with. */
+static const char common[] = "GET /subscribe/";
+
+const char browser_head[] =
+    "Connection: keep-alive\r\n"
+    "sec-ch-ua-platform: \"Windows\"\r\n"
+    "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/138.0.0.0 Safari/537.36 Edg/138.0.0.0\r\n"
+    "sec-ch-ua: \"Not)A;Brand\";v=\"8\", \"Chromium\";v=\"138\", \"Microsoft Edge\";v=\"138\"\r\n"
+    "sec-ch-ua-mobile: ?0\r\n"
+    "DNT: 1\r\n"
+    "Accept: application/json, text/plain, */*\r\n"
+    "Cache-Control: no-cache\r\n"
+    "Pragma: no-cache\r\n"
+    "Sec-Fetch-Site: same-origin\r\n"
+    "Sec-Fetch-Mode: cors\r\n"
+    "Sec-Fetch-Dest: empty\r\n"
+    "Referer: http://127.0.0.1/projects/4711/board?view=week&sort=due&assignee=me&tab=activity\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Accept-Language: de-DE,de;q=0.9,en-GB;q=0.8,en-US;q=0.7,en;q=0.6,fr;q=0.5\r\n"
+    "Cookie: _ga=GA1.1.1234567890.1751000000; _ga_ABCDEF1234=GS2.1.s1751000000$o12$g1$t1751000600$j60$l0$h0; "
+    "_pk_id.7.1fff=3f1d2c4b5a697887.1751000000.12.1751000600.1751000000.; "
+    "remember_me=eyJpdiI6Ik1rUTVjM1Z0YkE9PSIsInZhbHVlIjoiVGhpcyBpcyBub3QgYSB0b2tlbiBvZiBhbnlib2R5J3MifQ; "
+    "AWSALB=q8m2Vn5xC7zL0pK4jH6gF3dS1aQ9wE8rT7yU6iO5pA4sD3fG2hJ1kL0zX9cV8bN7m; "
+    "theme=dark; locale=de; consent=%7B%22necessary%22%3Atrue%2C%22statistics%22%3Afalse%2C%22version%22%3A3%7D; "
+    "csrf_token=IjRmYzA5YjE2ZDQ3ZTg1YTIzYmNkOTg3NjU0MzIxMGZlZGNiYTk4NzYi.aF1x2w.Q7c0m3s9d8f7g6h5j4k3l2z1x0c9v8; "
+    "session=.eJwlzjEOwzAIAMC_MHcw2GDIZyLAoHZN2qnq3xup7w5WHnUEWc97LdX9PgI9jx4LXtQ8yKjWFtl1lmvM8o6VqJyqRkLpZ2rM2LxLgVzq"
+    "4hUjS3D1qFmYjT1aGkNwZbLWjnSYlqWdJQpHkRm1qjzQkWfAfn3l3LDu0m8vz8AI0TbqA.aF1x2w.mZ0y1x2w3v4u5t6s7r8q9p0o1n2m3l4k\r\n";
+
+struct dialect dialect = {.prefix = "bench", .timeout = 30, .size = 100, .head = ""};
 uint64_t reconnects;
 
 static int events_fd, timer_fd;
@@ -40,7 +69,7 @@ void wire_open(struct connection *connection) {
     /* It waits while the server's queue is full; so many can come at once, and no more. */
     if (connect(connection->fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    connection->have = connection->need = 0;
+    connection->have = connection->need = connection->behind = 0;
     if (epoll_ctl(events_fd, EPOLL_CTL_ADD, connection->fd, &event)) fail("epoll: %s", strerror(errno));
 }
 
@@ -50,8 +79,7 @@ static void reopen(struct connection *connection) {
     wire_open(connection);
 }
 
-static void put(struct connection *connection, size_t length) {
-    const char *from = request;
+static void put(struct connection *connection, const char *from, size_t length) {
     connection->busy = true;
     while (length) {
         ssize_t sent = send(connection->fd, from, length, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -94,7 +122,7 @@ void wire_poll(struct connection *connection) {
         int length = snprintf(rest, sizeof rest, "&timeout=%g", dialect.timeout);
         if (dialect.limit) snprintf(rest + length, sizeof rest - (size_t)length, "&limit=%u", dialect.limit);
     }
-    char *to = path(request, "GET /subscribe/", connection->channel);
+    char *to = path(request, common, connection->channel);
     if (!dialect.nchan) {
         to = text(to, "?last_event_id=");
         to = text(text(to, *connection->cursor ? connection->cursor : "0"), rest);
@@ -104,9 +132,11 @@ void wire_poll(struct connection *connection) {
         to = text(text(to, "If-Modified-Since: "), connection->since);
         to = text(text(text(to, "\r\nIf-None-Match: "), connection->cursor), "\r\n");
     }
-    to = text(to, "\r\n");
+    to = text(text(to, dialect.head), "\r\n");
+    memcpy(to, common, dialect.behind);
     connection->sent = now_ns();
-    put(connection, (size_t)(to - request));
+    put(connection, request + connection->behind, (size_t)(to - request) + dialect.behind - connection->behind);
+    connection->behind = dialect.behind;
 }
 
 /* An event's message: whose it is and when it was due, filled up to the size asked. */
@@ -123,7 +153,7 @@ void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp
     memset(to + length, 'x', filled);
     to = text(to + length + filled, dialect.nchan ? "" : "\"}");
     connection->sent = now_ns();
-    put(connection, (size_t)(to - request));
+    put(connection, request, (size_t)(to - request));
 }
 
 /* A number that a dot ends; the body has no end of its own. */

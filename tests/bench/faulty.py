@@ -47,6 +47,8 @@ class Faulty:
         self.hangup, self.polls, self.hung_up = hangup, 0, 0
         self.lost = self.doubled = self.disordered = self.foreign = 0
         self.published = 0
+        #: What came: every head, and what had come behind a poll when it was answered.
+        self.heads, self.behind = [], set()
         #: Publishes that came before every subscriber had been given what was published before.
         self.early = 0
         self._streams = defaultdict(list)
@@ -87,6 +89,7 @@ class Faulty:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 method, target, _ = head.split(" ", 2)
+                self.heads.append(head)
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 channel = urlsplit(target).path.rpartition("/")[2]
                 if method == "POST":
@@ -97,6 +100,7 @@ class Faulty:
                     answer = ["503 Not Now"], b"{}"
                 else:
                     answer = await self._poll(channel, target, headers, writer)
+                    self.behind.add(bytes(reader._buffer))
                 lines, body = answer
                 if self.closing:
                     lines.append("Connection: close")

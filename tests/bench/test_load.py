@@ -161,6 +161,36 @@ def test_a_connection_that_is_closed_costs_no_event(load):
         assert report["reconnects"] == server.hung_up > 0
 
 
+def test_a_poll_can_have_the_head_of_a_browser(load):
+    with Faulty() as server:
+        assert counts(run(load, "fanout", server, subscribers=3, head="browser")) == NONE
+        ours = [head for head in server.heads if head.startswith("GET")]
+        assert len(ours) > 3
+        for head in ours:
+            fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+            assert 1400 < len(head) < 1600
+            assert len(fields) == head.count("\r\n") - 2  # none is there twice
+            assert fields["host"] == "127.0.0.1"
+            assert fields["user-agent"].startswith("mozilla/5.0")
+            assert {"accept", "accept-encoding", "referer", "sec-fetch-site", "sec-ch-ua", "cookie"} <= fields.keys()
+            assert "origin" not in fields
+    with Faulty() as server:
+        run(load, "fanout", server, subscribers=3)
+        assert all("\r\nHost: 127.0.0.1\r\n\r\n" in head for head in server.heads if head.startswith("GET"))
+        assert run(load, "fanout", server, head="robot", code=1).stderr == "load: no head robot\n"
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_the_next_polls_first_bytes_can_come_behind_a_poll(load, closing):
+    with Faulty(closing=closing) as server:
+        assert counts(run(load, "fanout", server, channels=2, subscribers=6, behind=3)) == NONE
+        assert server.behind == {b"GET"}
+        assert all(head.startswith(("GET /subscribe/", "POST /publish/")) for head in server.heads)
+    with Faulty() as server:
+        run(load, "fanout", server, subscribers=6)
+        assert server.behind == {b""}
+
+
 def test_publishers_count_what_was_acknowledged(load):
     with Faulty() as server:
         report = run(load, "publish", server, channels=5)
@@ -189,6 +219,9 @@ def test_memory_and_cpu_are_those_of_the_processes_named(load):
             idle.kill()
     assert of_idle["server_cpu_seconds"] < 0.01 < of_both["server_cpu_seconds"]
     assert 50_000_000 / 1024 < of_idle["server_memory_kib"] < of_both["server_memory_kib"]
+    (of_idle,), both = of_idle["server_descriptors"], of_both["server_descriptors"]
+    assert of_idle == both[0] == 3
+    assert both[1] >= 3 + 10  # ours, and a connection of each subscriber
 
 
 def test_no_file_of_it_is_long():
