@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from scripts.bench.driver import rows, servers, settings, table
-from scripts.bench.driver.__main__ import groups_of, say_what_went_wrong
+from scripts.bench.driver.__main__ import say_what_went_wrong
 from scripts.bench.driver.progress import Progress
 from tests.support.servers import environment
 
@@ -89,11 +89,24 @@ def test_a_server_that_does_not_start_says_why(here, monkeypatch):
 
 def test_what_has_a_server_of_its_own_comes_first_on_it():
     for server in servers.SERVERS:
-        groups = groups_of(server)
-        assert sum(map(len, groups)) == len(
-            [row for row in rows.ROWS if server.name in ("bide", "nchan") or not row.scaling]
-        )
+        groups = rows.groups_of(server)
+        assert [row for group in groups for row in group] == rows.rows_of(server)
         assert all(row.fresh is (place == 0) for group in groups for place, row in enumerate(group))
+
+
+def test_a_server_with_settings_of_its_own_is_measured_in_the_rows_that_name_it_only():
+    of = {name: [row.name for row in rows.rows_of(server)] for name, server in BY_NAME.items()}
+    assert of["bide-2"] == ["fanout-2"]
+    assert of["bide-18000"] == ["park-18000"]
+    assert of["naive"] == ["park", "fanout", "publish", "catchup", "paced", "burst"]
+    assert set(of["naive"]) < set(of["nchan"]) < set(of["bide"])
+    assert set().union(*of.values()) == {row.name for row in rows.ROWS}
+
+
+def test_its_settings_are_the_servers_alone(here):
+    with servers.Running(BY_NAME["bide-2"]) as running:
+        assert len(running.pids()) == 3  # gunicorn's master and two workers
+    assert settings.shipped_settings()["settings"]["workers"] == "1"
 
 
 def report(mode="fanout", **changes):
@@ -108,6 +121,45 @@ def test_a_row_is_the_median_of_those_runs_that_were_not_refused():
     assert rows.cost(report(mode="publish")) == pytest.approx(100)
     results = {"bide": {"fanout-100": runs, "fanout-5000": [report(server_cpu_seconds=0.003)]}}
     assert "| 20 → 30: 1.50 times |" in table.of_growth([BY_NAME["bide"]], results)
+
+
+def test_an_aim_is_judged_beside_what_it_is_measured_by():
+    def told(results, row):
+        aims = table.of_aims(results).split("\n")
+        return [line for line in aims if row in line]
+
+    def parked(kib):
+        return report("park", kib_per_poll=kib, subscribers=10_000, seconds=2)
+
+    runs = {"bide": (0.005, 1.5), "naive": (0.02, 20), "bide-2": (0.006, 0), "gevent": (0.018, 18)}
+    results = {
+        name: {"fanout": [report(server_cpu_seconds=cpu)], "park": [parked(kib)]} for name, (cpu, kib) in runs.items()
+    }
+    results["bide-2"] = {"fanout-2": [report(server_cpu_seconds=0.006, server_descriptors=[9, 640, 360])]}
+    delivery, unmeasured, gevent, two, *_ = told(results, "delivery to 1,000")
+    assert delivery.endswith("| 50 | naive Flask: 200 | 4.00 | at least 4 | yes |")
+    assert unmeasured.endswith("| 50 | aiohttp: - | - | at least 1 | - |")
+    assert gevent.endswith("| 180 | naive Flask: 200 | 1.11 | at least 1.1 | yes |")
+    assert two.endswith("| 60 | Bide: 50 | 1.20 | at most 1.15 | **no** |")
+    assert told(results, "has fewer") == ["| % of these connections at the one that has fewer | 36 | - | - | - | - |"]
+    assert told(results, "of 10,000 |") == ["| KiB a parked poll of 10,000 | 1.5 | - | - | at most 2 | yes |"]
+    results["bide"]["park"] = [parked(2.01)]
+    assert told(results, "of 10,000 |")[0].endswith("| at most 2 | **no** |")
+    results["bide-18000"] = {"park-18000": [parked(4.5) | {"server_cpu_seconds": 0.03}]}
+    memory, cpu = told(results, "18,000")
+    assert memory.endswith("| 43.9 | - | - | at most 45 | yes |")
+    assert cpu.endswith("| 1.5 | - | - | at most 1 | **no** |")
+
+
+def test_there_is_no_p99_of_nothing():
+    assert table.p99(report(latency_ms={"p99": 3})) == 3
+    assert table.p99(report(deliveries=0, latency_ms={"p99": 0})) is None
+
+
+def test_every_aim_is_of_something_that_is_measured():
+    for aim in table.AIMS:
+        for server, row in filter(None, [(aim.server, aim.row), aim.beside]):
+            assert row in [row.name for row in rows.rows_of(BY_NAME[server])]
 
 
 def test_a_server_that_loses_events_fails_the_run_and_one_too_fast_for_the_load_does_not(capsys):

@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 
 from .progress import Progress
-from .rows import ROWS, measure, wrongs
+from .rows import SCALED, groups_of, measure, rows_of, wrongs
 from .servers import BUILD, ROOT, SERVERS, Running
 from .settings import shipped_settings
-from .table import of_growth, of_servers
-
-SCALED = ("bide", "nchan")
+from .table import of_aims, of_growth, of_servers
 
 
 def arguments():
@@ -31,20 +29,6 @@ def arguments():
     return given
 
 
-def rows_of(server):
-    return [row for row in ROWS if not row.scaling or server.name in SCALED]
-
-
-def groups_of(server):
-    """The rows that one start of the server serves."""
-    groups = []
-    for row in rows_of(server):
-        if row.fresh or not groups:
-            groups.append([])
-        groups[-1].append(row)
-    return groups
-
-
 def main():
     given = arguments()
     runs, seconds = (1, 0.3) if given.quick else (5, 3)
@@ -54,7 +38,9 @@ def main():
     print("gunicorn:", ", ".join(f"{name}={value}" for name, value in settings["gunicorn"].items()))
     print("checkout:", settings["checkout"])
     for server in servers:
-        command = " ".join(server.command("PORT", BUILD)).replace(str(BUILD), "FOLDER").replace(f"{ROOT}/", "")
+        changed = [f"{name}={value}" for name, value in server.settings.items()]
+        command = " ".join([*changed, *server.command("PORT", BUILD)])
+        command = command.replace(str(BUILD), "FOLDER").replace(f"{ROOT}/", "")
         print(f"{server.title}: {server.versions()}: {command.replace(sys.executable, 'python')}")
     sys.stdout.flush()
 
@@ -70,7 +56,8 @@ def main():
                         results[server.name].setdefault(row.name, []).append(measure(running, row, seconds))
     progress.end()
 
-    print(f"\n{of_servers(servers, results)}\n")
+    print(f"\n{of_servers([server for server in servers if not server.settings], results)}\n")
+    print(f"{of_aims(results)}\n")
     scaled = [server for server in servers if server.name in SCALED]
     if scaled:
         print(f"{of_growth(scaled, results)}\n")

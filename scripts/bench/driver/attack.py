@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import struct
@@ -227,8 +226,6 @@ async def run(name, port):
 
 
 def main(name, port):
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     begun = time.monotonic()
     asyncio.run(run(name, port))
     cpu = sum(os.times()[:2])

@@ -3,7 +3,6 @@
 import argparse
 import http.client
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from statistics import median
 from .attack import ATTACKS
 from .progress import Progress
 from .rows import Row, measure, wrongs
-from .servers import BUILD, ROOT, SERVERS, Running, cores
+from .servers import BUILD, ROOT, SERVERS, Running, cores, on_core
 from .settings import shipped_settings
 from .table import line, told
 
@@ -43,7 +42,7 @@ class Attacker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=on_core(core),
         )
         return self
 

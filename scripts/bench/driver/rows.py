@@ -1,11 +1,10 @@
 """What is measured: each row is one call of the load generator on a server."""
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass, field
 
-from .servers import BUILD, cores
+from .servers import BUILD, cores, on_core
 
 #: Any of these above zero and the row's figures are those of a server that did not do its work.
 WRONGS = ("lost", "doubled", "disordered", "foreign", "errors", "stalls")
@@ -13,38 +12,66 @@ WRONGS = ("lost", "doubled", "disordered", "foreign", "errors", "stalls")
 
 LONGEST_SECONDS = 300
 
+#: Whose costs are looked at as channels and subscribers grow.
+SCALED = ("bide", "nchan")
+
 
 @dataclass(frozen=True)
 class Row:
     """`fresh` rows have a server of their own: memory that an earlier row has left, or its channels, would change them.
-    `scaling` rows are run for Bide and Nchan."""
+    A row is run for the servers that it names, else for all that have no settings of their own. It takes at least
+    `least` seconds, however short a run is to be: in less there may be nothing to see."""
 
     name: str
     mode: str
     options: dict = field(default_factory=dict)
     fresh: bool = False
-    scaling: bool = False
+    servers: tuple[str, ...] = ()
+    least: float = 0
 
+
+#: None of these polls may end while it is measured.
+PARKED = {"subscribers": 10_000, "timeout": 55}
 
 ROWS = [
-    Row("park", "park", {"subscribers": 3000, "timeout": 55}, fresh=True),
-    Row("fanout", "fanout", {"subscribers": 1000}),
+    Row("park", "park", PARKED, fresh=True),
+    Row("fanout", "fanout", {"subscribers": 1000}, fresh=True),
     Row("publish", "publish", {"publishers": 8}),
     Row("catchup", "catchup", {"subscribers": 100, "backlog": 1000, "limit": 100}),
     Row("paced", "paced", {"channels": 1000, "subscribers": 1000, "rate": 1000}),
-    Row("fanout-100", "fanout", {"subscribers": 100}, fresh=True, scaling=True),
-    Row("fanout-5000", "fanout", {"subscribers": 5000}, scaling=True),
-    Row("pairs-100", "fanout", {"channels": 100, "subscribers": 100}, scaling=True),
-    Row("publish-100", "publish", {"channels": 100, "publishers": 8}, scaling=True),
-    Row("pairs-5000", "fanout", {"channels": 5000, "subscribers": 5000}, fresh=True, scaling=True),
+    Row("burst", "paced", {"subscribers": 1000, "rate": 3}, least=1),
+    Row("fanout-100", "fanout", {"subscribers": 100}, fresh=True, servers=SCALED),
+    Row("fanout-5000", "fanout", {"subscribers": 5000}, servers=SCALED),
+    Row("pairs-100", "fanout", {"channels": 100, "subscribers": 100}, servers=SCALED),
+    Row("publish-100", "publish", {"channels": 100, "publishers": 8}, servers=SCALED),
+    Row("pairs-5000", "fanout", {"channels": 5000, "subscribers": 5000}, fresh=True, servers=SCALED),
     # One less than Bide keeps: the server was asked once whether it is there.
-    Row("publish-10000", "publish", {"channels": 9999, "publishers": 8}, fresh=True, scaling=True),
+    Row("publish-10000", "publish", {"channels": 9999, "publishers": 8}, fresh=True, servers=SCALED),
+    Row("park-browser", "park", PARKED | {"head": "browser"}, fresh=True, servers=SCALED),
+    Row("park-behind", "park", PARKED | {"behind": 1}, fresh=True, servers=("bide",), least=1),
+    Row("park-18000", "park", PARKED | {"subscribers": 18_000}, fresh=True, servers=("bide-18000",), least=1),
+    Row("fanout-2", "fanout", {"subscribers": 1000}, fresh=True, servers=("bide-2",)),
 ]
+
+
+def rows_of(server):
+    return [row for row in ROWS if (server.name in row.servers if row.servers else not server.settings)]
+
+
+def groups_of(server):
+    """The rows that one start of the server serves."""
+    groups = []
+    for row in rows_of(server):
+        if row.fresh or not groups:
+            groups.append([])
+        groups[-1].append(row)
+    return groups
 
 
 def measure(running, row, seconds):
     """One run: what the load generator reports, or {"refused": why}."""
     _, core = cores()
+    seconds = max(seconds, row.least)
     options = {"seconds": seconds, "warmup": min(2, seconds / 3), "prefix": row.name} | row.options
     words = [f"--{name}={value}" for name, value in options.items()]
     words += ["--port", str(running.port), "--pids", ",".join(map(str, running.pids()))]
@@ -56,7 +83,7 @@ def measure(running, row, seconds):
             text=True,
             check=False,
             timeout=LONGEST_SECONDS,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=on_core(core),
         )
     except subprocess.TimeoutExpired:
         return {"refused": f"no end after {LONGEST_SECONDS} s", "failed": True}

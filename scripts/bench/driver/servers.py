@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 import string
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +28,8 @@ START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Server:
-    """`command` gets the port and a folder of its own; the environment says both to those who read it there."""
+    """`command` gets the port and a folder of its own; the environment says both to those who read it there.
+    `settings` are variables of its own: a server that has some is measured in the rows that name it, and no others."""
 
     name: str
     title: str
@@ -36,6 +38,7 @@ class Server:
     gunicorn: str = ""
     options: tuple[str, ...] = ()
     nchan: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
 
     def command(self, port, folder):
         if self.gunicorn:
@@ -59,20 +62,18 @@ class Server:
         return ", ".join(f"{package} {version(package)}" for package in self.packages)
 
 
+BIDE = ("flask", "gunicorn", "gevent")
+
 SERVERS = [
-    Server("bide", "Bide", ("flask", "gunicorn", "gevent"), gunicorn="wsgi:app"),
-    Server("gevent", "Bide, -k gevent", ("flask", "gunicorn", "gevent"), gunicorn="wsgi:app", options=GEVENT),
-    Server(
-        "naive",
-        "naive Flask",
-        ("flask", "gunicorn", "gevent"),
-        gunicorn="scripts.bench.peers.naive_flask:app",
-        options=GEVENT,
-    ),
+    Server("bide", "Bide", BIDE, gunicorn="wsgi:app"),
+    Server("gevent", "Bide, -k gevent", BIDE, gunicorn="wsgi:app", options=GEVENT),
+    Server("naive", "naive Flask", BIDE, gunicorn="scripts.bench.peers.naive_flask:app", options=GEVENT),
     Server("fastapi", "FastAPI", ("fastapi", "uvicorn", "uvloop", "httptools"), "fastapi_uvicorn.py"),
     Server("tornado", "Tornado", ("tornado",), "tornado_server.py"),
     Server("aiohttp", "aiohttp", ("aiohttp",), "aiohttp_server.py"),
     Server("nchan", "Nchan", nchan=True),
+    Server("bide-2", "Bide, 2 workers", BIDE, gunicorn="wsgi:app", settings={"WEB_CONCURRENCY": "2"}),
+    Server("bide-18000", "Bide, 18,000 polls", BIDE, gunicorn="wsgi:app", settings={"BIDE_MAX_POLLS": "18000"}),
 ]
 
 
@@ -83,6 +84,17 @@ def cores():
     if not others:
         raise SystemExit("bench: two cores are needed, one for the server and one for the load")
     return found[0], others[0]
+
+
+def on_core(core):
+    """For a new process: it stays on the core, and may have as many descriptors as there may be."""
+
+    def prepare():
+        os.sched_setaffinity(0, {core})
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    return prepare
 
 
 def siblings(cpu, topology=Path("/sys/devices/system/cpu")):
@@ -120,12 +132,12 @@ class Running:
         self.process = subprocess.Popen(
             self.server.command(self.port, self.folder),
             cwd=ROOT,
-            env=environment(self.port, self.folder),
+            env=environment(self.port, self.folder) | self.server.settings,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=on_core(core),
         )
         try:
             self._await_ready()

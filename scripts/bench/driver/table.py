@@ -1,22 +1,54 @@
 """Medians, and the Markdown that tells them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 
 from .rows import cost
+from .servers import SERVERS
+
+TITLES = {server.name: server.title for server in SERVERS}
+
+
+def kib(report):
+    return report["kib_per_poll"]
+
+
+def mib(report):
+    """Of all its polls together, above what the server took before them."""
+    return report["kib_per_poll"] * report["subscribers"] / 1024
+
+
+def idle(report):
+    """Per cent of a core, while all polls wait."""
+    return 100 * report["server_cpu_seconds"] / report["seconds"]
+
+
+def p99(report):
+    """None where nothing came in time to be measured."""
+    return report["latency_ms"]["p99"] if report["deliveries"] else None
+
+
+def smaller_part(report):
+    """Per cent of the connections that the one of two workers has which has fewer."""
+    fewer, more = sorted(report["server_descriptors"])[-2:]
+    return 100 * fewer / (fewer + more)
+
 
 COLUMNS = [
-    ("KiB a parked poll", "park", lambda report: report["kib_per_poll"]),
+    ("KiB a parked poll", "park", kib),
     ("CPU µs a second for it", "park", lambda report: report["cpu_us_per_poll_second"]),
     ("fan-out: deliveries/s", "fanout", lambda report: report["deliveries_per_second"]),
     ("CPU µs each", "fanout", cost),
-    ("p99 ms", "fanout", lambda report: report["latency_ms"]["p99"]),
+    ("p99 ms", "fanout", p99),
+    ("3 events/s to 1,000: p99 ms", "burst", p99),
     ("publishes/s", "publish", lambda report: report["publishes_per_second"]),
     ("CPU µs each", "publish", cost),
     ("p99 ms", "publish", lambda report: report["publish_latency_ms"]["p99"]),
     ("catch-up: events/s", "catchup", lambda report: report["deliveries_per_second"]),
     ("CPU µs each", "catchup", cost),
     ("1,000 events/s: CPU µs each", "paced", cost),
-    ("p99 ms", "paced", lambda report: report["latency_ms"]["p99"]),
+    ("p99 ms", "paced", p99),
 ]
 
 GROWTH = [
@@ -24,6 +56,35 @@ GROWTH = [
     ("a publish and its delivery, 100 → 5,000 channels of one subscriber", "pairs-100", "pairs-5000"),
     ("a publish, 1 → 9,999 channels", "publish", "publish-10000"),
     ("a publish, 100 → 9,999 channels", "publish-100", "publish-10000"),
+]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What Bide's worker must reach: beside another server or itself (`least` or `most` times its figure), or alone."""
+
+    title: str
+    server: str
+    row: str
+    value: Callable
+    beside: tuple[str, str] | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+#: "least" where the other's figure is to be so many times ours, all of which are the better the smaller they are.
+AIMS = [
+    Aim("CPU µs of a delivery to 1,000", "bide", "fanout", cost, ("naive", "fanout"), least=4),
+    Aim("CPU µs of a delivery to 1,000", "bide", "fanout", cost, ("aiohttp", "fanout"), least=1),
+    Aim("CPU µs of a delivery to 1,000, -k gevent", "gevent", "fanout", cost, ("naive", "fanout"), least=1.1),
+    Aim("CPU µs of a delivery to 1,000, two workers", "bide-2", "fanout-2", cost, ("bide", "fanout"), most=1.15),
+    Aim("% of these connections at the one that has fewer", "bide-2", "fanout-2", smaller_part),
+    Aim("p99 ms of one event to 1,000, at 3 events/s", "bide", "burst", p99, ("nchan", "burst"), most=1),
+    Aim("KiB a parked poll of 10,000", "bide", "park", kib, most=2),
+    Aim("KiB a parked poll of 10,000 with a browser's head", "bide", "park-browser", kib, most=2),
+    Aim("idle CPU %, 10,000 polls with a byte behind each", "bide", "park-behind", idle, most=1),
+    Aim("MiB of 18,000 parked polls", "bide-18000", "park-18000", mib, most=45),
+    Aim("idle CPU % of 18,000 parked polls", "bide-18000", "park-18000", idle, most=1),
 ]
 
 
@@ -64,4 +125,28 @@ def of_growth(servers, results):
             growth = f": {high / low:.2f} times" if low and high else ""
             cells.append(f"{told(low)} → {told(high)}{growth}")
         lines.append(line([title, *cells]))
+    return "\n".join(lines)
+
+
+def of_aims(results):
+    """What the worker must reach, and whether it did."""
+    heads = ["Bide's worker", "figure", "beside", "times", "aim", "reached"]
+    lines = [line(heads), line(["---"] * len(heads))]
+    for aim in AIMS:
+        ours = middle(results.get(aim.server, {}).get(aim.row, []), aim.value)
+        cells = [aim.title, told(ours), "-", "-", "-", "-"]
+        judged = ours
+        if aim.beside:
+            server, row = aim.beside
+            theirs = middle(results.get(server, {}).get(row, []), aim.value)
+            cells[2] = f"{TITLES[server]}: {told(theirs)}"
+            judged = None
+            if ours and theirs:
+                judged = theirs / ours if aim.least else ours / theirs
+                cells[3] = f"{judged:.2f}"
+        if bound := aim.least or aim.most:
+            cells[4] = f"at {'least' if aim.least else 'most'} {bound:g}"
+            if judged is not None:
+                cells[5] = "yes" if (judged >= bound if aim.least else judged <= bound) else "**no**"
+        lines.append(line(cells))
     return "\n".join(lines)
