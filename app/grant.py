@@ -6,6 +6,7 @@ looks at nothing else: no request, no environ, no token.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +16,8 @@ from gunicorn import util
 
 from .events import Page
 from .poll import Poll
+
+log = logging.getLogger("bide")
 
 
 class Framing(Protocol):
@@ -112,10 +115,13 @@ class Grant:
         return self.revoked is not None and self.revoked()
 
     def end(self) -> None:
-        """Let go of the poll. Called once, by who has the grant."""
-        self.poll.close()
-        if self.ended is not None:
-            self.ended()
+        """Let go of the poll. Called once, by who has the grant, whose connection has to go on whatever fails here."""
+        try:
+            self.poll.close()
+            if self.ended is not None:
+                self.ended()
+        except Exception:
+            log.exception("a poll could not be let go of")
 
 
 class _Date:

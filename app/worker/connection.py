@@ -40,15 +40,14 @@ class Connection(HolderOfPoll):
     # -- READING
 
     def on_readable(self) -> None:
-        if self.state is State.ANSWERED:
-            return  # it is read in a moment, when others have their answers too
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if self.state is State.PARKED:
+        if self.state is State.PARKED or self.state is State.ANSWERED:
+            # Kept until the poll is put away. Read all the same: a watcher that is left alone calls in each turn.
             self._read_behind_poll(data)
         elif not data:
             self._end_reading()

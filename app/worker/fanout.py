@@ -17,7 +17,7 @@ from gevent import get_hub
 from ..waiter import Waiter
 
 #: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then.
-SLICE_SECONDS: Final = 0.004
+SLICE_SECONDS: Final = 0.003
 #: Whoever was answered is put away after this at the latest, though others are still to be answered.
 PATIENCE_SECONDS: Final = 0.05
 

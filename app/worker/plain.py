@@ -39,7 +39,10 @@ _early_hints: Any = getattr(wsgi, "_make_early_hints_callback", None)
 
 
 class PlainRequest(Request):
-    """gunicorn's request. Its fields are listed when somebody asks for them."""
+    """gunicorn's request. Its fields are listed when somebody asks for them: in `fields` as they came.
+
+    It may not lead to the environ, which leads to it by `wsgi.early_hints`: each poll would leave the collector a ring.
+    """
 
     method = "GET"
     version = (1, 1)

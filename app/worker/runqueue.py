@@ -17,7 +17,7 @@ from greenlet import getcurrent, greenlet
 log = logging.getLogger("bide")
 
 #: The loop is held no longer than this for requests; events, times and other clients' bytes have their turn then.
-SLICE_SECONDS: Final = 0.004
+SLICE_SECONDS: Final = 0.003
 
 
 class Server(Protocol):
@@ -48,12 +48,14 @@ class RunQueue:
 
     def _work(self) -> None:
         ends_at = time.monotonic() + SLICE_SECONDS
-        while self._waiting and time.monotonic() < ends_at:
-            # Returns when the greenlet has ended, or when the request that it serves waits.
-            greenlet(self._serve, self._hub).switch(ends_at)
-        self._is_due = bool(self._waiting)
-        if self._is_due:
-            self._timer.start(self._work)
+        try:
+            while self._waiting and time.monotonic() < ends_at:
+                # Returns when the greenlet has ended, or when the request that it serves waits.
+                greenlet(self._serve, self._hub).switch(ends_at)
+        finally:
+            self._is_due = bool(self._waiting)
+            if self._is_due:
+                self._timer.start(self._work)
 
     def _serve(self, ends_at: float) -> None:
         current = getcurrent()
