@@ -45,6 +45,8 @@ class Reader(Protocol):
 
     def knows(self, places: Sequence[Place]) -> bool: ...
 
+    def answered(self, poll: Poll) -> None: ...
+
     def close(self, poll: Poll) -> None: ...
 
 
@@ -63,6 +65,7 @@ class Poll:
         "client_id",
         "deadline",
         "found",
+        "is_counted",
         "is_present",
         "is_registered",
         "places",
@@ -89,6 +92,7 @@ class Poll:
         self._seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.found: Sequence[Event] = ()
+        self.is_counted = False
         self.is_present = False
         self.is_registered = False
 
@@ -148,6 +152,10 @@ class Poll:
         self.deadline = time.monotonic() + self._seconds
         if self._unread:
             self.waiter.rouse()
+
+    def answered(self) -> None:
+        """The answer was sent, and the poll is closed in a moment."""
+        self._reader.answered(self)
 
     def close(self) -> None:
         self._reader.close(self)

@@ -108,6 +108,7 @@ class Subscriber:
             )
         poll = Poll(self, cursors, waiter, timeout * (1 - EARLY * random.random()), limit, several, client_id)
         self.polls += 1
+        poll.is_counted = True
         try:
             # What was done elsewhere before this poll must not end it: a delete.
             if arrivals is None or arrivals != self._caught_up_with:
@@ -123,9 +124,16 @@ class Subscriber:
             raise
         return poll
 
+    def answered(self, poll: Poll) -> None:
+        """The poll takes the place of no other any more: its client may ask again on another connection before it is
+        closed."""
+        if poll.is_counted:
+            poll.is_counted = False
+            self.polls -= 1
+
     def close(self, poll: Poll) -> None:
         """Let go of all that the poll has."""
-        self.polls -= 1
+        self.answered(poll)
         if poll.is_registered:
             self._notifier.unregister(poll.channels, poll.waiter)
         if poll.is_present:

@@ -8,6 +8,7 @@ of the event loop and some fields:
     SERVING   the head is whole: a greenlet has it, and goes gunicorn's own road from there:
               its parser, its checks, the WSGI app                                              (request.py)
     PARKED    the app found nothing to answer yet, wrote down the poll in a grant and ended     (parked.py)
+    ANSWERED  the whole answer is with the system; the poll is put away when others have theirs (fanout.py)
     WRITING   the client takes its answer slowly: what it has not taken is kept                 (sender.py)
     CLOSED
 

@@ -18,7 +18,7 @@ from ..waiter import Waiter
 
 #: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then.
 SLICE_SECONDS: Final = 0.003
-#: Whoever was answered is put away after this at the latest, though others are still to be answered.
+#: While others are still to be answered, so often a slice of those who were is put away.
 PATIENCE_SECONDS: Final = 0.05
 
 
@@ -67,7 +67,7 @@ class Fanout:
             self._timer.start(self._work)
 
     def add_answered(self, parked: Parked) -> None:
-        """Let it be put away when everybody is answered."""
+        """Let it be put away when everybody is answered, or has kept it waiting for long enough."""
         if not self._answered:
             self._answered_since = time.monotonic()
         self._answered.append(parked)

@@ -228,6 +228,7 @@ class HolderOfPoll(SocketOfRequest):
             return
         if sent == len(data):
             self.state = State.ANSWERED
+            grant.poll.answered()
             self._worker.fanout.add_answered(self)
         else:
             self._let_go(grant)

@@ -72,3 +72,12 @@ def test_nor_is_his_leaving(office, bide, answered, reads):
     assert office.left == [connection]
     assert_nothing_left(bide)
     assert len(office.deadlines) == len(office.hang_ups) == 0
+
+
+def test_it_takes_nobodys_place_among_the_polls(bide, answered):
+    """Its client may be back on another connection, which a full worker refused."""
+    connection, _, others = answered
+    assert bide.subscriber.polls == 0
+    others.are_answered = True
+    until(lambda: connection.state is State.READING)
+    assert_nothing_left(bide)
