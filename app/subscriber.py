@@ -94,12 +94,12 @@ class Subscriber:
         limit: int | None = None,
         several: bool = False,
         client_id: str = "",
-        arrivals: int | None = None,
+        batch: int | None = None,
     ) -> Poll:
         """Begin a poll, which `waiter` is roused for, and look for the first time; parameters and errors are `poll`'s.
 
-        `arrivals` is how many requests had come when this one was served, where that is known: one look at what other
-        processes did serves all that had come before it. Whoever opened the poll closes it.
+        `batch` is the number of the requests that were read together with this one before any of them was served, where
+        there is one: one look at what other processes did serves them all. Whoever opened the poll closes it.
         """
         if self.polls >= self.max_polls:
             raise TooManyPolls(
@@ -111,9 +111,9 @@ class Subscriber:
         poll.is_counted = True
         try:
             # What was done elsewhere before this poll must not end it: a delete.
-            if arrivals is None or arrivals != self._caught_up_with:
+            if batch is None or batch != self._caught_up_with:
                 self._store.catch_up()
-                self._caught_up_with = arrivals
+                self._caught_up_with = batch
             self._presence.enter(poll.channels, client_id, "poll")
             poll.is_present = True
             self._notifier.register(poll.channels, waiter)

@@ -157,7 +157,7 @@ def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Res
             limit=asked.limit,
             several=asked.several,
             client_id=client_id,
-            arrivals=client.arrivals,
+            batch=client.batch,
         )
         if not poll.is_over:
             grant = Grant(poll)

@@ -12,11 +12,9 @@ import time
 from typing import Any, Final
 
 from .. import guard, lifecycle
-from .parked import HEAD_END, HolderOfPoll, Office, State
+from .parked import HEAD_END, READ_BYTES, HolderOfPoll, Office, State
 from .sender import Sender
 
-#: Read at once. Most heads are far shorter.
-READ_BYTES: Final = 8192
 #: A head that is longer is gathered by the greenlet, by gunicorn's bounds.
 GATHERED_BYTES: Final = 65536
 
@@ -40,24 +38,39 @@ class Connection(HolderOfPoll):
     # -- READING
 
     def on_readable(self) -> None:
+        if self.state is State.PARKED:
+            self._read_behind_poll()
+            return
+        # Read in its turn: thousands may have come at once. Left alone, the watcher would call in each turn until then.
+        self._watcher.stop()
+        if self.state is State.READING:
+            self._queue()
+
+    def _queue(self) -> None:
+        self.state = State.QUEUED
+        self._worker.run_queue.add(self)
+
+    def read(self) -> bool:
+        """Its turn has come; whether there is a request to serve."""
+        if self.state is not State.QUEUED:
+            return False  # it was closed meanwhile
+        had = len(self.unread)
+        if had and self._has_head():
+            return self._is_served()
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
-            return
+            return self._reads_on()
         except OSError:
             data = b""
-        if self.state is State.PARKED or self.state is State.ANSWERED:
-            # Kept until the poll is put away. Read all the same: a watcher that is left alone calls in each turn.
-            self._read_behind_poll(data)
-        elif not data:
-            self._end_reading()
-        else:
-            had = len(self.unread)
-            self.unread = self.unread + data if had else data
-            if self._has_head(had):
-                self._serve()
-            elif not had and self.since is None:
-                self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
+        if not data:
+            return self._has_ended()
+        self.unread = self.unread + data if had else data
+        if self._has_head(had):
+            return self._is_served()
+        if not had and self.since is None:
+            self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
+        return self._reads_on()
 
     def _has_head(self, looked_at: int = 0) -> bool:
         """Whether a head is there, or enough for the greenlet to take over; or what will never be one, which the parser
@@ -70,38 +83,48 @@ class Connection(HolderOfPoll):
             or not (self.unread[:1].isupper() or self.unread[:1] == b"\r")
         )
 
-    def _end_reading(self) -> None:
+    def _has_ended(self) -> bool:
         """No more comes. The parser tells what is wrong with half a head, if anything is but that."""
         if self.unread:
-            self._serve()
-        else:
-            self.close()
+            return self._is_served()
+        self.close()
+        return False
 
-    def _read_on(self) -> None:
+    def _reads_on(self) -> bool:
+        """There is no whole head yet."""
+        if self._step is None:  # its time was up while it waited for its turn
+            if self.unread:
+                self.shut()
+            return self._has_ended()
+        self.state = State.READING
+        self._watcher.start(self.on_readable)
+        return False
+
+    def _read_on(self, *, has_come: bool = False) -> None:
         """The next request may come, or is here already."""
         self.state = State.READING
-        if self.unread and self._has_head():
-            self._serve()
-            return
-        self._watcher.start(self.on_readable)
         self._wake_at(time.monotonic() + (lifecycle.HEAD_SECONDS if self.unread else self._worker.keepalive))
+        if has_come or (self.unread and self._has_head()):
+            self._queue()
+        else:
+            self._watcher.start(self.on_readable)
 
     # -- SERVING
 
-    def _serve(self) -> None:
-        if self._step is None or self.unread.find(HEAD_END) >= 0:
-            # Not what is left of the time to be idle: the head is here, and there may be many before it.
+    def _is_served(self) -> bool:
+        if self.unread.find(HEAD_END) >= 0:
+            self._wake_at(None)  # whoever reads it finds its end
+        elif self._step is None:
             self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
-        self._watcher.stop()
         self.since = None
         self.begin()
         self.state = State.SERVING
-        self._worker.run_queue.add(self)
+        return True
 
     @property
-    def arrivals(self) -> int | None:
-        """How many requests had come to this worker when this one was served; None where its body came later still."""
-        return None if self.came_later else self._worker.run_queue.arrivals
+    def batch(self) -> int | None:
+        """The number of a batch of requests that was read with this one or later; None where its body came later still."""
+        return None if self.came_later else self._worker.run_queue.batch
 
     def asked(self) -> None:
         """The greenlet has the head. What follows has bounds of its own."""
@@ -182,9 +205,8 @@ class Connection(HolderOfPoll):
         elif self.state is State.SERVING:
             self.shut()  # the greenlet reads a head, or the rest of a body, and meets the end
         elif self.state is State.READING:
-            if self.unread:
-                self.shut()
-            self._end_reading()
+            self._watcher.stop()
+            self._queue()  # whose time is up is told so in its turn
         elif self._sender is not None:
             if self._sender.has_moved():
                 self._wake_at(self._sender.ends_at)

@@ -22,12 +22,15 @@ log = logging.getLogger("bide")
 #: When so much is kept behind a parked poll no more is read: the rest is the system's to keep, for thousands of polls.
 BEHIND_BYTES: Final = 4096
 HEAD_END: Final = b"\r\n\r\n"
+#: Read at once. Most heads are far shorter.
+READ_BYTES: Final = 8192
 
 
 class State(enum.Enum):
     """See the package's text."""
 
     READING = enum.auto()
+    QUEUED = enum.auto()
     SERVING = enum.auto()
     PARKED = enum.auto()
     ANSWERED = enum.auto()
@@ -88,7 +91,7 @@ class HolderOfPoll(SocketOfRequest):
     def _write_rest(self, data: bytes, closes: bool) -> None:
         raise NotImplementedError
 
-    def written(self, closes: bool) -> None:
+    def _read_on(self, *, has_come: bool = False) -> None:
         raise NotImplementedError
 
     def waiter(self) -> Waiter:
@@ -111,7 +114,13 @@ class HolderOfPoll(SocketOfRequest):
         if grant.poll.waiter.is_roused:
             self.enqueue()
 
-    def _read_behind_poll(self, data: bytes) -> None:
+    def _read_behind_poll(self) -> None:
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
         if not data:
             self._hung_up()
             return
@@ -239,7 +248,11 @@ class HolderOfPoll(SocketOfRequest):
         grant = self._grant
         if self.state is State.ANSWERED and grant is not None:
             self._let_go(grant)
-            self.written(grant.closes)
+            if grant.closes:
+                self.close()
+            else:
+                # A watcher that was stopped meanwhile has seen something come.
+                self._read_on(has_come=not self._watcher.active)
 
     def _let_go(self, grant: Grant) -> None:
         self._wake_at(None)

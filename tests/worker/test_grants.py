@@ -174,3 +174,19 @@ def test_a_client_that_asks_again_at_once_is_read_when_all_are_answered(bide, pa
     until(lambda: len(office.served) == 3)
     until(lambda: connection.state is State.PARKED)
     assert other.state is State.READING
+
+
+def test_a_poll_that_cannot_be_let_go_of_keeps_its_connection_from_nothing(office, bide, park, caplog):
+    """It stayed where it was, for ever, and its client's next request turned the loop without end."""
+
+    def fail():
+        raise RuntimeError("of this test")
+
+    _, client = park(ended=fail)
+    bide.publisher.publish("news", "hello")
+    assert read(client).startswith(KNOWN)
+    office.view = lambda connection: connection.sendall(b"second")
+    client.sendall(HEAD)
+    assert read(client) == b"second"
+    assert "a poll could not be let go of" in caplog.text
+    assert_nothing_left(bide)

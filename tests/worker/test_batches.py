@@ -45,8 +45,8 @@ def hear(parts):
     parts.store.store._listening.catch_up()
 
 
-def opened(parts, arrivals):
-    return parts.subscriber.open({"news": 0}, Waiter(), timeout=50, arrivals=arrivals)
+def opened(parts, batch):
+    return parts.subscriber.open({"news": 0}, Waiter(), timeout=50, batch=batch)
 
 
 def test_requests_that_came_before_a_look_share_it(there, looks):
@@ -81,8 +81,8 @@ def serve(office, there):
         left = int(head.partition(b"Body: ")[2].partition(b"\r\n")[0] or 0)
         while left:
             left -= len(connection.recv(left))
-        arrivals = connection.arrivals
-        poll = there.subscriber.open({"news": 0}, connection.waiter(), timeout=50, arrivals=arrivals)
+        batch = connection.batch
+        poll = there.subscriber.open({"news": 0}, connection.waiter(), timeout=50, batch=batch)
         grant = Grant(poll)
         grant.head = KNOWN
         connection.hold(grant)
