@@ -43,8 +43,7 @@ class Connection(HolderOfPoll):
             return
         # Read in its turn: thousands may have come at once. Left alone, the watcher would call in each turn until then.
         self._watcher.stop()
-        if self.state is State.READING:
-            self._queue()
+        self._queue()
 
     def _queue(self) -> None:
         self.state = State.QUEUED
@@ -100,11 +99,11 @@ class Connection(HolderOfPoll):
         self._watcher.start(self.on_readable)
         return False
 
-    def _read_on(self, *, has_come: bool = False) -> None:
+    def _read_on(self) -> None:
         """The next request may come, or is here already."""
         self.state = State.READING
         self._wake_at(time.monotonic() + (lifecycle.HEAD_SECONDS if self.unread else self._worker.keepalive))
-        if has_come or (self.unread and self._has_head()):
+        if self.unread and self._has_head():
             self._queue()
         else:
             self._watcher.start(self.on_readable)
@@ -123,7 +122,7 @@ class Connection(HolderOfPoll):
 
     @property
     def batch(self) -> int | None:
-        """The number of a batch of requests that was read with this one or later; None where its body came later still."""
+        """The number of a batch that was read with this request or later; None where its body came later still."""
         return None if self.came_later else self._worker.run_queue.batch
 
     def asked(self) -> None:

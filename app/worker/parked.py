@@ -91,7 +91,7 @@ class HolderOfPoll(SocketOfRequest):
     def _write_rest(self, data: bytes, closes: bool) -> None:
         raise NotImplementedError
 
-    def _read_on(self, *, has_come: bool = False) -> None:
+    def _read_on(self) -> None:
         raise NotImplementedError
 
     def waiter(self) -> Waiter:
@@ -237,6 +237,7 @@ class HolderOfPoll(SocketOfRequest):
             return
         if sent == len(data):
             self.state = State.ANSWERED
+            self._watcher.stop()  # its client asks again at once, and would call the loop from those who still wait
             grant.poll.answered()
             self._worker.fanout.add_answered(self)
         else:
@@ -251,8 +252,7 @@ class HolderOfPoll(SocketOfRequest):
             if grant.closes:
                 self.close()
             else:
-                # A watcher that was stopped meanwhile has seen something come.
-                self._read_on(has_come=not self._watcher.active)
+                self._read_on()
 
     def _let_go(self, grant: Grant) -> None:
         self._wake_at(None)

@@ -18,7 +18,7 @@ from greenlet import getcurrent, greenlet
 log = logging.getLogger("bide")
 
 #: The loop is held no longer than this for requests; events, times and other clients' bytes have their turn then.
-SLICE_SECONDS: Final = 0.003
+SLICE_SECONDS: Final = 0.002
 #: Heads that are in memory at a time. A browser's has 1.5 KiB.
 BATCH: Final = 64
 
