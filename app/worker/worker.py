@@ -29,8 +29,10 @@ from .parked import State
 from .plain import PlainRequest, PlainRequests
 from .runqueue import RunQueue
 
-#: How often it looks whether it is to stop, and tells gunicorn's master that it lives.
+#: How often it looks whether it is to stop.
 LOOK_SECONDS: Final = 0.1
+#: How often it tells gunicorn's master that it lives, and looks whether there is one: as gunicorn's worker does.
+NOTIFY_SECONDS: Final = 1.0
 #: Where there are several listeners each may have so many connections although the worker is full: a private address
 #: answers however many the other has.
 FEW: Final = PRIVATE_CONNECTIONS
@@ -72,7 +74,9 @@ class Worker(GeventWorker):
         ]
         while self.alive:
             self.notify()
-            gevent.sleep(LOOK_SECONDS)
+            notified_at = time.monotonic()
+            while self.alive and time.monotonic() - notified_at < NOTIFY_SECONDS:
+                gevent.sleep(LOOK_SECONDS)
         self._stop()
 
     def _plain_requests(self, sock: Any) -> PlainRequests | None:
