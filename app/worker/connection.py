@@ -1,7 +1,8 @@
 """One connection: its states, and what leads from one to the next.
 
-Methods that begin with `on_` are called by the event loop, and so are `rouse` and `proceed`: none of them may switch
-greenlets. While the connection is SERVING, one greenlet has it, and reads and writes as request.py has it.
+Methods that begin with `on_` are called by the event loop, and so are `read`, `rouse`, `proceed` and `put_away`: none
+of them may switch greenlets. While the connection is SERVING, one greenlet has it, or will in a moment, and reads and
+writes as request.py has it.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ class Connection(HolderOfPoll):
         if not data:
             return self._has_ended()
         self.unread = self.unread + data if had else data
+        begins = not had and self.since is None  # until now it was idle between two requests
         if self._has_head(had):
-            return self._is_served()
-        if not had and self.since is None:
+            return self._is_served(begins)
+        if begins:
             self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
         return self._reads_on()
 
@@ -110,10 +112,10 @@ class Connection(HolderOfPoll):
 
     # -- SERVING
 
-    def _is_served(self) -> bool:
+    def _is_served(self, begins: bool = False) -> bool:
         if self.unread.find(HEAD_END) >= 0:
             self._wake_at(None)  # whoever reads it finds its end
-        elif self._step is None:
+        elif begins or self._step is None:
             self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
         self.since = None
         self.begin()
@@ -151,7 +153,7 @@ class Connection(HolderOfPoll):
             self.close()
 
     def abandon(self) -> None:
-        """Serving failed in a way that nobody foresaw. Keep nothing of it, nor of a poll that the view began."""
+        """Reading or serving failed, as nobody foresaw. Keep nothing of it, nor of a poll that the view began."""
         if self.state in (State.SERVING, State.CLOSED):
             self.finish(keep=False)
         else:

@@ -30,7 +30,7 @@ class Queued(Protocol):
         """Read what has come; whether there is a request to serve."""
 
     def abandon(self) -> None:
-        """Serving it has failed."""
+        """Reading or serving it has failed."""
 
 
 class Server(Protocol):
