@@ -9,7 +9,7 @@ import sqlite3
 
 import pytest
 
-from tests.support.clients import Herd, subscription
+from tests.support.clients import Herd, line_to, subscription
 from tests.support.servers import Server, await_that, is_running
 
 
@@ -167,10 +167,12 @@ def locked(server):
 @pytest.mark.parametrize("what", [no_room, locked])
 def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_path, what):
     """gunicorn stopped altogether, with the polls of every worker, since one of them could not open the file."""
-    with Server(tmp_path, inspected=True, workers=2) as server, Herd(server) as parked:
+    with Server(tmp_path, inspected=True, workers=2) as server, contextlib.ExitStack() as stack:
         cursor = server.publish("news", "before")
-        parked.add(subscription("news", cursor), 20)
         killed, other = server.worker_pids()
+        parked = [stack.enter_context(line_to(server, other)) for _ in range(5)]
+        for line in parked:
+            line.send(subscription("news", cursor))
         with what(server):
             os.kill(killed, signal.SIGKILL)
             await_that(lambda: "exited with code 1" in server.output())
@@ -178,8 +180,7 @@ def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_
             assert other in server.worker_pids()
         await_that(lambda: len(server.worker_pids()) == 2 and server.get("/readyz")[0] == 200)
         id = server.publish("news", "after")
-        parked.read(lambda: not parked.open or len(parked.answers) + parked.cut == 20)
-        assert {answer.json()["id"] for answer in parked.answers} == {id}
+        assert [line.answer().json()["id"] for line in parked] == [id] * 5
         assert server.terminate()[0] == 0
 
 
