@@ -10,8 +10,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="what tests that go by chance begin with; they print theirs")
 
 
+#: Folders whose files take long. They come first, so that at the end no process is left alone with one.
+SLOW = ("gunicorn", "mutations", "openapi", "bench", "conformance")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long forms out unless they were asked for: deselected and counted, not skipped."""
+    items.sort(key=lambda item: SLOW.index(item.path.parent.name) if item.path.parent.name in SLOW else len(SLOW))
     if config.getoption("--long"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

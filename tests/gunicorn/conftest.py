@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.servers import Server
 
-#: Faults, stops and clients that leave, where the two workers have least in common.
-ON_BOTH = {"test_clock", "test_exact_sets", "test_full", "test_kill", "test_presence", "test_stop", "test_two_workers"}
+#: Faults and full workers, where the two have least in common; and conformance (tests/conformance) has targets of both.
+ON_BOTH = {"test_clock", "test_full", "test_kill", "test_presence"}
 #: These choose their workers themselves.
 AS_THEY_SAY = {"test_hostile_bodies", "test_hostile_heads", "test_limits", "test_parked"}
 

@@ -12,8 +12,8 @@ import signal
 import pytest
 
 from tests.gunicorn.test_start import STARTS, refused
-from tests.gunicorn.test_workers import counts, polls
-from tests.support.clients import Herd, line_to, publication, subscription
+from tests.gunicorn.test_workers import polls
+from tests.support.clients import line_to, publication, subscription
 from tests.support.servers import Server, await_that, bound_by_modes
 
 STORES = pytest.mark.parametrize("option", ["", "?synchronous=full"], ids=["normal", "full"])
@@ -78,24 +78,23 @@ def test_a_start_on_a_full_disk_says_so_in_one_line(tmp_path, data):
 
 def test_running_workers_go_on_and_one_that_starts_anew_is_tried_again_until_it_can(tmp_path):
     """They hold the file open; the other's end must not be theirs."""
-    with Server(tmp_path, workers=2, inspected=True, by_modes=True) as server, Herd(server) as parked:
+    with Server(tmp_path, workers=2, inspected=True, by_modes=True) as server, contextlib.ExitStack() as stack:
         first, second = server.worker_pids()
         # Both are reached before: the second may be starting still.
         with line_to(server, first) as line, line_to(server, second) as other, unwritable(server.database):
             assert line.ask(publication("news", ["kept"])).status == 200
             cursor = other.ask(publication("news", ["kept"])).json()["event_id"]
-            parked.add(subscription("news", cursor), 20)
-            await_that(lambda: polls(server) == 20)
-            held = counts(server)[second]["polls"]
+            parked = [stack.enter_context(line_to(server, second)) for _ in range(5)]
+            for each in parked:
+                each.send(subscription("news", cursor))
+            await_that(lambda: polls(server) == 5)
             os.kill(first, signal.SIGKILL)
             await_that(lambda: server.output().count("exited with code 1") == 2)
             assert other.ask(publication("beside", ["goes on"])).status == 200
         server.await_ready()
         assert second in server.worker_pids()
         last = server.publish("news", "all go on")
-        parked.read(lambda: len(parked.answers) + parked.cut == 20)
-        assert {answer.json()["id"] for answer in parked.answers} == {last}
-        assert len(parked.answers) == held
+        assert [each.answer().json()["id"] for each in parked] == [last] * 5
         said = {line for line in server.output().splitlines() if line.startswith("bide: ")}
         assert len(said) == 1
         assert str(server.database) in said.pop()

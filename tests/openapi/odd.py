@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conformance.oddities import NOT_INTEGERS
 from tests.support.clients import Line
 
-settings = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=300)
+settings = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=200)
 #: So many of a test's requests at least are answered well, and so many refused: else it would show nothing.
 FEWEST = 15
 

@@ -247,7 +247,7 @@ def heads(draw):
     return data
 
 
-@settings(law, max_examples=1000)
+@settings(law, max_examples=500)
 @given(heads(), st.sampled_from(list(CFGS.values())), st.sampled_from(PEERS), st.sampled_from([b"", b"\r\n", BEHIND]))
 def test_whatever_head_somebody_sends_is_read_as_gunicorn_reads_it(data, cfg, peer, more):
     compare(cfg, data + more, peer)
