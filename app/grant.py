@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -65,10 +65,11 @@ class Grant:
     whether it was taken back meanwhile; asked whenever the poll is looked at. Counters and allowances are kept by
     `sent`, which is called with each page that is sent, and `ended`, called once, however the grant came to its end.
     Both are called by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
-    `request` is kept only where there is an access log.
+    `request` is kept only where there is an access log. `shares` is what the bytes of the answer depend on, None where
+    no other poll can have the same.
     """
 
-    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent")
+    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent", "shares")
 
     def __init__(
         self,
@@ -89,17 +90,20 @@ class Grant:
         self.head = b""
         self.closes = False
         self.request: Request | None = None
+        self.shares: Hashable = None
 
-    @property
-    def is_common(self) -> bool:
-        """Whether others that stand where its poll does are answered with the same bytes."""
-        return (
+    def stand(self) -> None:
+        """The poll waits where it is. Called whenever that may be another place, and when the head is known."""
+        is_common = (
             self.framing is POLL
             and self.expires_at is None
             and self.revoked is None
             and self.sent is None
             and self.request is None
         )
+        # Worked out before, when nobody waits for it: the last of a thousand has his event a millisecond earlier.
+        standing = self.poll.standing if is_common else None
+        self.shares = standing and (standing, self.head)
 
     @property
     def wake_at(self) -> float:

@@ -17,7 +17,7 @@ from gevent import get_hub
 from ..waiter import Waiter
 
 #: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then.
-SLICE_SECONDS: Final = 0.006
+SLICE_SECONDS: Final = 0.007
 #: While others are still to be answered, so often a slice of those who were is put away.
 PATIENCE_SECONDS: Final = 0.05
 

@@ -109,6 +109,7 @@ class HolderOfPoll(SocketOfRequest):
 
     def _park(self, grant: Grant) -> None:
         self.state = State.PARKED
+        grant.stand()
         self._watch_behind_poll()
         self._wake_at(grant.wake_at)
         if grant.poll.waiter.is_roused:
@@ -155,11 +156,15 @@ class HolderOfPoll(SocketOfRequest):
         if self.state is not State.PARKED or grant is None or self._is_looking:
             return
         try:
-            shares = self._shares(grant)
-            data = None if shares is None else self._worker.fanout.shared.get(shares)
-            if data is not None:
-                self._send(grant, data, self._closes(grant))
-            elif grant.poll.waiter.ending == "hung up":
+            shares = None
+            if grant.shares is not None and grant.poll.waiter.ending is None:
+                closes = self._closes(grant)
+                shares = grant.shares, closes
+                data = self._worker.fanout.shared.get(shares)
+                if data is not None:
+                    self._send(grant, data, closes)
+                    return
+            if grant.poll.waiter.ending == "hung up":
                 self._answer(grant)
             elif grant.poll.needs_store:
                 self._is_looking = True
@@ -171,11 +176,6 @@ class HolderOfPoll(SocketOfRequest):
 
     def _closes(self, grant: Grant) -> bool:
         return grant.closes or self._worker.closes_polls
-
-    def _shares(self, grant: Grant) -> Hashable:
-        """What the bytes of its answer depend on; None where others have no part in them."""
-        standing = grant.poll.standing if grant.is_common else None
-        return standing and (standing, grant.head, self._closes(grant))
 
     def _look_into_store(self, grant: Grant) -> None:
         try:
@@ -201,6 +201,7 @@ class HolderOfPoll(SocketOfRequest):
         if grant.poll.is_over or grant.has_ended:
             self._answer(grant, shares)
         else:
+            grant.stand()
             self._wake_at(grant.wake_at)
             if grant.poll.waiter.is_roused:
                 self.enqueue()
