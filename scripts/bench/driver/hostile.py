@@ -13,7 +13,7 @@ from statistics import median
 from .attack import ATTACKS
 from .progress import Progress
 from .rows import Row, measure, wrongs
-from .servers import BUILD, ROOT, SERVERS, Running, cores, on_core
+from .servers import BUILD, ROOT, SERVERS, Running, cores, on_cores
 from .settings import shipped_settings
 from .table import line, told
 
@@ -42,7 +42,7 @@ class Attacker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=on_core(core),
+            preexec_fn=on_cores(core),
         )
         return self
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 from dataclasses import dataclass, field
 
-from .servers import BUILD, cores, on_core
+from .servers import BUILD, cores, on_cores
 
 #: Any of these above zero and the row's figures are those of a server that did not do its work.
 WRONGS = ("lost", "doubled", "disordered", "foreign", "errors", "stalls")
@@ -83,7 +83,7 @@ def measure(running, row, seconds):
             text=True,
             check=False,
             timeout=LONGEST_SECONDS,
-            preexec_fn=on_core(core),
+            preexec_fn=on_cores(core),
         )
     except subprocess.TimeoutExpired:
         return {"refused": f"no end after {LONGEST_SECONDS} s", "failed": True}

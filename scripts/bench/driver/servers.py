@@ -29,7 +29,8 @@ START_SECONDS = 30
 @dataclass(frozen=True)
 class Server:
     """`command` gets the port and a folder of its own; the environment says both to those who read it there.
-    `settings` are variables of its own: a server that has some is measured in the rows that name it, and no others."""
+    `settings` are variables of its own: a server that has some is measured in the rows that name it, and no others.
+    `both_cores` lets it use the load's as well."""
 
     name: str
     title: str
@@ -39,6 +40,7 @@ class Server:
     options: tuple[str, ...] = ()
     nchan: bool = False
     settings: dict[str, str] = field(default_factory=dict)
+    both_cores: bool = False
 
     def command(self, port, folder):
         if self.gunicorn:
@@ -72,7 +74,7 @@ SERVERS = [
     Server("tornado", "Tornado", ("tornado",), "tornado_server.py"),
     Server("aiohttp", "aiohttp", ("aiohttp",), "aiohttp_server.py"),
     Server("nchan", "Nchan", nchan=True),
-    Server("bide-2", "Bide, 2 workers", BIDE, gunicorn="wsgi:app", settings={"WEB_CONCURRENCY": "2"}),
+    Server("bide-2", "Bide, 2 workers", BIDE, gunicorn="wsgi:app", settings={"WEB_CONCURRENCY": "2"}, both_cores=True),
     Server("bide-18000", "Bide, 18,000 polls", BIDE, gunicorn="wsgi:app", settings={"BIDE_MAX_POLLS": "18000"}),
 ]
 
@@ -86,11 +88,11 @@ def cores():
     return found[0], others[0]
 
 
-def on_core(core):
-    """For a new process: it stays on the core, and may have as many descriptors as there may be."""
+def on_cores(*allowed):
+    """For a new process: it stays on these cores, and may have as many descriptors as there may be."""
 
     def prepare():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, allowed)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -127,7 +129,7 @@ class Running:
             self.port = free.getsockname()[1]
 
     def __enter__(self):
-        core, _ = cores()
+        core, other = cores()
         self._log = (self.folder / "log").open("w+")
         self.process = subprocess.Popen(
             self.server.command(self.port, self.folder),
@@ -137,7 +139,7 @@ class Running:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=on_core(core),
+            preexec_fn=on_cores(core, *([other] if self.server.both_cores else [])),
         )
         try:
             self._await_ready()
