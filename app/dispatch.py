@@ -24,8 +24,8 @@ from werkzeug.routing.converters import DEFAULT_CONVERTERS
 if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Paths whose match is remembered; above it all are forgotten. As many channels as there may be by default have two each.
-#: Longer ones than any channel's are not remembered, so that all together take 20 MB at most.
+#: Paths whose match is remembered; above it all are forgotten. As many channels as there may be by default have two
+#: each. Longer ones than any channel's are not remembered, so that all together take 20 MB at most.
 PATHS: Final = 25_000
 PATH_CHARACTERS: Final = 256
 
