@@ -290,6 +290,11 @@ class Chaos:
     def delete(self):
         """Amid what others publish, or of the file's newest event, with nothing after it but what must be heard."""
         quiet = self.chance.random() < 0.5
+        if not self.deleted_at:
+            # Who has no event yet asks from the oldest on, and is told of no gap: what is gone was none of his.
+            self.patient.publish(self.ledger.job([DELETED]))
+            theirs = [each for each in self.followers.all if DELETED in each.channels]
+            await_that(lambda: all(each.ids[DELETED] for each in theirs))
         if quiet:
             self.doors.work.clear()
             self.patient.publish(self.ledger.job([DELETED]))
