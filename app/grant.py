@@ -65,11 +65,10 @@ class Grant:
     whether it was taken back meanwhile; asked whenever the poll is looked at. Counters and allowances are kept by
     `sent`, which is called with each page that is sent, and `ended`, called once, however the grant came to its end.
     Both are called by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
-    `request` is kept only where there is an access log. `shares` is what the bytes of the answer depend on, None where
-    no other poll can have the same.
+    `request` is kept only where there is an access log.
     """
 
-    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent", "shares")
+    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent")
 
     def __init__(
         self,
@@ -90,10 +89,10 @@ class Grant:
         self.head = b""
         self.closes = False
         self.request: Request | None = None
-        self.shares: Hashable = None
 
-    def stand(self) -> None:
-        """The poll waits where it is. Called whenever that may be another place, and when the head is known."""
+    @property
+    def shares(self) -> Hashable:
+        """What the bytes of the answer depend on, None where no other poll can have the same."""
         is_common = (
             self.framing is POLL
             and self.expires_at is None
@@ -101,9 +100,8 @@ class Grant:
             and self.sent is None
             and self.request is None
         )
-        # Worked out before, when nobody waits for it: the last of a thousand has his event a millisecond earlier.
         standing = self.poll.standing if is_common else None
-        self.shares = standing and (standing, self.head)
+        return standing and (standing, self.head, self.closes)
 
     @property
     def wake_at(self) -> float:

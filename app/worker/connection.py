@@ -13,8 +13,9 @@ import time
 from typing import Any, Final
 
 from .. import guard, lifecycle
-from .parked import HEAD_END, READ_BYTES, HolderOfPoll, Office, State
+from .parked import HEAD_END, READ_BYTES, HolderOfPoll, Office
 from .sender import Sender
+from .state import CLOSED, PARKED, QUEUED, READING, SERVING, WRITING
 
 #: A head that is longer is gathered by the greenlet, by gunicorn's bounds.
 GATHERED_BYTES: Final = 65536
@@ -39,7 +40,7 @@ class Connection(HolderOfPoll):
     # -- READING
 
     def on_readable(self) -> None:
-        if self.state is State.PARKED:
+        if self.state is PARKED:
             self._read_behind_poll()
             return
         # Read in its turn: thousands may have come at once. Left alone, the watcher would call in each turn until then.
@@ -47,12 +48,12 @@ class Connection(HolderOfPoll):
         self._queue()
 
     def _queue(self) -> None:
-        self.state = State.QUEUED
+        self.state = QUEUED
         self._worker.run_queue.add(self)
 
     def read(self) -> bool:
         """Its turn has come; whether there is a request to serve."""
-        if self.state is not State.QUEUED:
+        if self.state is not QUEUED:
             return False  # it was closed meanwhile
         had = len(self.unread)
         if had and self._has_head():
@@ -97,13 +98,13 @@ class Connection(HolderOfPoll):
             if self.unread:
                 self.shut()
             return self._has_ended()
-        self.state = State.READING
+        self.state = READING
         self._watcher.start(self.on_readable)
         return False
 
     def _read_on(self) -> None:
         """The next request may come, or is here already."""
-        self.state = State.READING
+        self.state = READING
         self._wake_at(time.monotonic() + (lifecycle.HEAD_SECONDS if self.unread else self._worker.keepalive))
         if self.unread and self._has_head():
             self._queue()
@@ -119,7 +120,7 @@ class Connection(HolderOfPoll):
             self._wake_at(time.monotonic() + lifecycle.HEAD_SECONDS)
         self.since = None
         self.begin()
-        self.state = State.SERVING
+        self.state = SERVING
         return True
 
     @property
@@ -139,11 +140,11 @@ class Connection(HolderOfPoll):
         """The greenlet is done with the request. `keep`: another may come on this connection. `parks`: nothing was
         answered, and the grant is to be."""
         grant = self._grant
-        if grant is not None and (not parks or self.state is State.CLOSED):
+        if grant is not None and (not parks or self.state is CLOSED):
             # The view began a poll, and then something threw its answer away, or made another of it.
             self._grant = None
             grant.end()
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         if self._grant is not None:
             self._park(self._grant)
@@ -154,7 +155,7 @@ class Connection(HolderOfPoll):
 
     def abandon(self) -> None:
         """Reading or serving failed, as nobody foresaw. Keep nothing of it, nor of a poll that the view began."""
-        if self.state in (State.SERVING, State.CLOSED):
+        if self.state in (SERVING, CLOSED):
             self.finish(keep=False)
         else:
             self.close()
@@ -175,7 +176,7 @@ class Connection(HolderOfPoll):
             self._write_rest(data[sent:], closes)
 
     def _write_rest(self, data: bytes, closes: bool) -> None:
-        self.state = State.WRITING
+        self.state = WRITING
         self._watcher.stop()
         self._sender = Sender(self, data, closes)
         self._wake_at(self._sender.ends_at)
@@ -201,11 +202,11 @@ class Connection(HolderOfPoll):
     def rouse(self) -> None:
         """The time is up, whatever it was for."""
         self._step = None
-        if self.state is State.PARKED:
+        if self.state is PARKED:
             self.enqueue()
-        elif self.state is State.SERVING:
+        elif self.state is SERVING:
             self.shut()  # the greenlet reads a head, or the rest of a body, and meets the end
-        elif self.state is State.READING:
+        elif self.state is READING:
             self._watcher.stop()
             self._queue()  # whose time is up is told so in its turn
         elif self._sender is not None:
@@ -221,12 +222,12 @@ class Connection(HolderOfPoll):
             self.sock.shutdown(socket.SHUT_RD)
 
     def close(self, *_: Any) -> None:
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
-        if self._grant is not None and self.state is not State.SERVING:
+        if self._grant is not None and self.state is not SERVING:
             self._let_go(self._grant)
         self._wake_at(None)
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._held = None
         if self._sender is not None:
             self._sender.close()

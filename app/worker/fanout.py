@@ -14,12 +14,26 @@ from typing import Any, Final, Protocol
 
 from gevent import get_hub
 
-from ..waiter import Waiter
+from ..waiter import Ending, Waiter
 
-#: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then.
-SLICE_SECONDS: Final = 0.007
+#: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then. A thousand clients get
+#: their event in this on the machine of docs/benchmarks.md, where the turn between two slices takes a millisecond.
+SLICE_SECONDS: Final = 0.009
 #: While others are still to be answered, so often a slice of those who were is put away.
 PATIENCE_SECONDS: Final = 0.05
+#: Standings that are remembered.
+STANDINGS: Final = 1000
+
+
+class Standing:
+    """What polls of one standing are answered within one slice: `data`, None where none of them had his turn yet, and
+    whether their connections end with it."""
+
+    __slots__ = ("closes", "data")
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+        self.closes = False
 
 
 class Parked(Protocol):
@@ -28,11 +42,17 @@ class Parked(Protocol):
     def enqueue(self) -> None:
         """Put yourself into the queue, unless you are in it."""
 
+    def stand_alone(self) -> None:
+        """The poll's answer may be another than that of the polls which stand where it does."""
+
     def proceed(self) -> None:
         """Look whether the poll can be answered, and send the answer."""
 
+    def settle(self) -> None:
+        """The answer was sent: nobody waits for it any more."""
+
     def put_away(self) -> None:
-        """The answer was sent: let go of the poll, and go on with the connection."""
+        """Let go of the poll, and go on with the connection."""
 
 
 class ParkedWaiter(Waiter):
@@ -44,21 +64,51 @@ class ParkedWaiter(Waiter):
         super().__init__()
         self._connection = connection
 
+    def wake(self, channels: frozenset[str]) -> None:
+        # As the other's, without a call more: a thousand are to be woken before one of them is answered.
+        self.ready = self.ready | channels if self.ready else channels
+        self._roused = True
+        self._connection.enqueue()
+
+    def end(self, ending: Ending) -> None:
+        self._connection.stand_alone()
+        super().end(ending)
+
     def rouse(self) -> None:
         self._roused = True
         self._connection.enqueue()
 
 
 class Fanout:
-    """The queue of one worker. `shared` are the answers of this slice, by what they depend on."""
+    """The queue of one worker."""
 
     def __init__(self) -> None:
-        self.shared: dict[Hashable, bytes] = {}
+        self._standings: dict[Hashable, Standing] = {}
+        self._shared: list[Standing] = []
         self._roused: deque[Parked] = deque()
+        #: In a slice, those to whom it has sent.
+        self._sent: list[Parked] = []
+        self._is_in_slice = False
         self._answered: deque[Parked] = deque()
         self._answered_since = 0.0
         # A timer of no time: it fires in the next turn, where a callback could come in this one, before the sockets.
         self._timer: Any = get_hub().loop.timer(0)
+
+    def standing(self, key: Hashable) -> Standing:
+        """The standing of polls whose answers depend on this alone."""
+        # Found when a poll is parked: when it is answered nothing is left to be worked out.
+        found = self._standings.get(key)
+        if found is None:
+            if len(self._standings) >= STANDINGS:
+                self._standings.clear()  # those who stand there already share among themselves
+            found = self._standings[key] = Standing()
+        return found
+
+    def share(self, standing: Standing, data: bytes, closes: bool) -> None:
+        """Let the other polls of the standing have the same answer in this slice."""
+        if self._is_in_slice:
+            standing.data, standing.closes = data, closes
+            self._shared.append(standing)
 
     def add(self, parked: Parked) -> None:
         """Let it proceed in its turn."""
@@ -67,12 +117,20 @@ class Fanout:
             self._timer.start(self._work)
 
     def add_answered(self, parked: Parked) -> None:
-        """Let it be put away when everybody is answered, or has kept it waiting for long enough."""
-        if not self._answered:
+        """The answer was sent: let it be put away when everybody has his, or has kept it waiting for long enough."""
+        self._sent.append(parked)
+        if not self._is_in_slice:
+            self._settle()
+            if not self._timer.active:
+                self._timer.start(self._work)
+
+    def _settle(self) -> None:
+        if self._sent and not self._answered:
             self._answered_since = time.monotonic()
-        self._answered.append(parked)
-        if not self._timer.active:
-            self._timer.start(self._work)
+        sent, self._sent = self._sent, []
+        for parked in sent:
+            parked.settle()
+        self._answered.extend(sent)
 
     def _work(self) -> None:
         begun = time.monotonic()
@@ -80,13 +138,18 @@ class Fanout:
         roused, answered = self._roused, self._answered
         # Where events never cease, whoever was answered has his turn all the same.
         is_late = bool(answered) and begun - self._answered_since > PATIENCE_SECONDS
+        self._is_in_slice = True
         try:
             while roused and not is_late and time.monotonic() < ends_at:
                 roused.popleft().proceed()
+            self._settle()
             while answered and (is_late or not roused) and time.monotonic() < ends_at:
                 answered.popleft().put_away()
         finally:
-            self.shared.clear()
+            self._is_in_slice = False
+            for standing in self._shared:
+                standing.data = None
+            self._shared.clear()
             self._answered_since = begun if is_late else self._answered_since
-            if roused or answered:
+            if roused or answered or self._sent:
                 self._timer.start(self._work)

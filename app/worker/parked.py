@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 import logging
-from collections.abc import Hashable
 from typing import Any, Final, Protocol
 
 from gevent.hub import spawn_raw
@@ -13,9 +11,10 @@ from ..deadlines import Deadlines
 from ..grant import Grant, Request
 from ..hangup import HangUps
 from ..waiter import Waiter
-from .fanout import Fanout, ParkedWaiter
+from .fanout import Fanout, ParkedWaiter, Standing
 from .request import SocketOfRequest
 from .runqueue import RunQueue
+from .state import ANSWERED, PARKED, READING, State
 
 log = logging.getLogger("bide")
 
@@ -24,18 +23,6 @@ BEHIND_BYTES: Final = 4096
 HEAD_END: Final = b"\r\n\r\n"
 #: Read at once. Most heads are far shorter.
 READ_BYTES: Final = 8192
-
-
-class State(enum.Enum):
-    """See the package's text."""
-
-    READING = enum.auto()
-    QUEUED = enum.auto()
-    SERVING = enum.auto()
-    PARKED = enum.auto()
-    ANSWERED = enum.auto()
-    WRITING = enum.auto()
-    CLOSED = enum.auto()
 
 
 class Office(Protocol):
@@ -64,13 +51,14 @@ class Office(Protocol):
 class HolderOfPoll(SocketOfRequest):
     """As much of a connection as has to do with its poll."""
 
-    __slots__ = ("_grant", "_is_looking", "_is_queued", "_worker", "state")
+    __slots__ = ("_grant", "_is_looking", "_is_queued", "_standing", "_worker", "state")
 
     def __init__(self, sock: Any, worker: Office) -> None:
         super().__init__(sock)
         self._worker = worker
-        self.state = State.READING
+        self.state: State = READING
         self._grant: Grant | None = None
+        self._standing: Standing | None = None
         self._is_queued = False
         self._is_looking = False
 
@@ -108,12 +96,20 @@ class HolderOfPoll(SocketOfRequest):
         self._grant = grant
 
     def _park(self, grant: Grant) -> None:
-        self.state = State.PARKED
-        grant.stand()
+        self.state = PARKED
         self._watch_behind_poll()
+        self._stand(grant)
+
+    def _stand(self, grant: Grant) -> None:
+        """The poll waits where it is."""
+        shares = grant.shares
+        self._standing = None if shares is None else self._worker.fanout.standing(shares)
         self._wake_at(grant.wake_at)
         if grant.poll.waiter.is_roused:
             self.enqueue()
+
+    def stand_alone(self) -> None:
+        self._standing = None
 
     def _read_behind_poll(self) -> None:
         try:
@@ -145,32 +141,26 @@ class HolderOfPoll(SocketOfRequest):
 
     def enqueue(self) -> None:
         """There may be something for the parked poll: look at it in its turn."""
-        if self.state is State.PARKED and not self._is_queued:
+        if self.state is PARKED and not self._is_queued:
             self._is_queued = True
             self._worker.fanout.add(self)
 
     def proceed(self) -> None:
         """It is the parked poll's turn."""
         self._is_queued = False
-        grant = self._grant
-        if self.state is not State.PARKED or grant is None or self._is_looking:
+        grant, standing = self._grant, self._standing
+        if self.state is not PARKED or grant is None or self._is_looking:
             return
         try:
-            shares = None
-            if grant.shares is not None and grant.poll.waiter.ending is None:
-                closes = self._closes(grant)
-                shares = grant.shares, closes
-                data = self._worker.fanout.shared.get(shares)
-                if data is not None:
-                    self._send(grant, data, closes)
-                    return
-            if grant.poll.waiter.ending == "hung up":
+            if standing is not None and standing.data is not None:
+                self._send(grant, standing.data, standing.closes)
+            elif grant.poll.waiter.ending == "hung up":
                 self._answer(grant)
             elif grant.poll.needs_store:
                 self._is_looking = True
                 spawn_raw(self._look_into_store, grant)
             else:
-                self._look(grant, shares)
+                self._look(grant)
         except Exception:
             self._give_up()
 
@@ -188,7 +178,7 @@ class HolderOfPoll(SocketOfRequest):
         log.exception("a parked poll could not be answered")
         self.close()
 
-    def _look(self, grant: Grant, shares: Hashable = None) -> None:
+    def _look(self, grant: Grant) -> None:
         try:
             grant.poll.look()
         except Exception:
@@ -196,17 +186,14 @@ class HolderOfPoll(SocketOfRequest):
             grant.poll.waiter.hang_up()
         finally:
             self._is_looking = False
-        if self.state is not State.PARKED:
+        if self.state is not PARKED:
             return
         if grant.poll.is_over or grant.has_ended:
-            self._answer(grant, shares)
+            self._answer(grant)
         else:
-            grant.stand()
-            self._wake_at(grant.wake_at)
-            if grant.poll.waiter.is_roused:
-                self.enqueue()
+            self._stand(grant)
 
-    def _answer(self, grant: Grant, shares: Hashable = None) -> None:
+    def _answer(self, grant: Grant) -> None:
         # Who hung up may still read, if it was only his own direction that he closed, and what he has asked behind the
         # poll is answered too.
         left = grant.poll.waiter.ending == "hung up"
@@ -222,8 +209,8 @@ class HolderOfPoll(SocketOfRequest):
             grant.poll.go_on(page)
             self._write(data, closes)
             return
-        if shares is not None and grant.poll.found and not left:
-            self._worker.fanout.shared[shares] = data
+        if self._standing is not None and grant.poll.found:
+            self._worker.fanout.share(self._standing, data, closes)
         self._send(grant, data, closes)
 
     def _send(self, grant: Grant, data: bytes, closes: bool) -> None:
@@ -237,18 +224,21 @@ class HolderOfPoll(SocketOfRequest):
             self.close()
             return
         if sent == len(data):
-            self.state = State.ANSWERED
-            self._watcher.stop()  # its client asks again at once, and would call the loop from those who still wait
-            grant.poll.answered()
+            self.state = ANSWERED
             self._worker.fanout.add_answered(self)
         else:
             self._let_go(grant)
             self._write_rest(data[sent:], closes)
 
-    def put_away(self) -> None:
-        """Everybody is answered, and this poll was."""
+    def settle(self) -> None:
         grant = self._grant
-        if self.state is State.ANSWERED and grant is not None:
+        if self.state is ANSWERED and grant is not None:
+            self._watcher.stop()  # its client asks again at once, and would call the loop from those who still wait
+            grant.poll.answered()
+
+    def put_away(self) -> None:
+        grant = self._grant
+        if self.state is ANSWERED and grant is not None:
             self._let_go(grant)
             if grant.closes:
                 self.close()

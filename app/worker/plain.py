@@ -1,4 +1,5 @@
-"""Requests of the plainest form, read in one step: `GET` of a path without escapes, nothing that asks for more.
+"""Requests of the plainest form, read in one step: `GET` of a path without escapes, or `POST` of a body that came with
+its head; nothing that asks for more.
 
 gunicorn's parser takes 30 µs for the head of a poll and its environ, and 60 for a browser's; this takes 4, and 11. It
 judges nothing: whatever is not entirely plain, odd or wrong, is left to gunicorn's parser with its checks and refusals,
@@ -20,13 +21,16 @@ from gunicorn.http.message import Request
 
 #: A target in origin-form without escapes or a fragment, and fields whose names no other can be taken for.
 _HEAD: Final = re.compile(
-    r'GET ((/(?!/)[!"$&->@-~]*)(?:\?([!"$-~]*))?) HTTP/1\.1\r\n'
+    r'(GET|POST) ((/(?!/)[!"$&->@-~]*)(?:\?([!"$-~]*))?) HTTP/1\.1\r\n'
     r"((?:[A-Za-z0-9-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*)\r\n"
 ).match
+_LENGTH: Final = re.compile("0|[1-9][0-9]{0,8}").fullmatch
 _FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
 
 #: Fields that mean more than their text.
-_OTHERS: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE", "EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
+_OTHERS: Final = frozenset(["EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
+#: Those that have no prefix in an environ.
+_OF_BODY: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE"])
 #: A head is read here up to so many bytes, and gunicorn's own bounds where they are lower.
 MOST_BYTES: Final = 8000
 #: Names of fields whose keys are remembered, and addresses of which is known whether they are proxies'. Longer names
@@ -44,7 +48,6 @@ class PlainRequest(Request):
     It may not lead to the environ, which leads to it by `wsgi.early_hints`: each poll would leave the collector a ring.
     """
 
-    method = "GET"
     version = (1, 1)
     fragment = ""
     proxy_protocol_info = None
@@ -55,6 +58,7 @@ class PlainRequest(Request):
         self, cfg: Config, address: Any, uri: str, path: str, query: str, fields: str, environ: dict[str, Any]
     ) -> None:
         self.cfg = cfg
+        self.method = environ["REQUEST_METHOD"]
         self.peer_addr = self.remote_addr = address
         self.uri = uri
         self.path = path
@@ -105,7 +109,6 @@ class PlainRequests:
             "wsgi.errors": _Errors(cfg),
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
-            "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": "",
             "SERVER_NAME": server[0],
             "SERVER_PORT": str(server[1]),
@@ -115,12 +118,12 @@ class PlainRequests:
     def read(
         self, data: bytes, client: Any, address: tuple[Any, ...]
     ) -> tuple[PlainRequest, wsgi.Response, dict[str, Any], int] | None:
-        """The request that the data begin with, its response and environ, and where its head ends; None where it is no
-        plain one."""
+        """The request that the data begin with, its response and environ, and where it ends; None where it is no plain
+        one, or not whole."""
         found = _HEAD(data[: self._most_bytes].decode("latin-1"))
         if found is None:
             return None
-        uri, path, query, fields = found.groups("")
+        method, uri, path, query, fields = found.groups("")
         environ = self._known.copy()
         keys = self._keys
         count = 0
@@ -134,12 +137,24 @@ class PlainRequests:
             count += 1
         if count > self._most_fields or environ.get("HTTP_CONNECTION", "close").lower() not in ("close", "keep-alive"):
             return None
+        end = found.end()
+        length = environ.get("CONTENT_LENGTH")
+        if method == "POST":
+            if length is None or not _LENGTH(length) or end + int(length) > len(data):
+                return None
+            body = data[end : end + int(length)]
+            end += int(length)
+        elif length is None:
+            body = b""
+        else:
+            return None
         told = [key for key in self._schemes if key in environ]
         if told and self._is_proxy(address[0]):
             if len(told) > 1:
                 return None
             environ["wsgi.url_scheme"] = "https" if environ[told[0]] == self._schemes[told[0]] else "http"
-        environ["wsgi.input"] = io.BytesIO()
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["REQUEST_METHOD"] = method
         environ["gunicorn.socket"] = client
         environ["QUERY_STRING"] = query
         environ["RAW_URI"] = uri
@@ -150,12 +165,14 @@ class PlainRequests:
         response = wsgi.Response(request, client, self._cfg)
         if _early_hints is not None:
             environ["wsgi.early_hints"] = _early_hints(request, client, response)
-        return request, response, environ, found.end()
+        return request, response, environ, end
 
     def _key(self, name: str) -> str:
         """The field's name in an environ, "" where the field is none for this reader."""
         upper = name.upper()
-        key = "" if upper in _OTHERS else "HTTP_" + upper.replace("-", "_")
+        key = "" if upper in _OTHERS else upper.replace("-", "_")
+        if key and upper not in _OF_BODY:
+            key = "HTTP_" + key
         if len(self._keys) < NAMES and len(name) <= NAME_CHARACTERS:
             self._keys[name] = key
         return key

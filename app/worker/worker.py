@@ -25,9 +25,9 @@ from ..hangup import HangUps
 from .connection import Connection
 from .fanout import Fanout
 from .listener import Listener
-from .parked import State
 from .plain import PlainRequest, PlainRequests
 from .runqueue import RunQueue
+from .state import READING
 
 #: How often it looks whether it is to stop.
 LOOK_SECONDS: Final = 0.1
@@ -159,7 +159,7 @@ class Worker(GeventWorker):
         return [
             connection
             for connection in self.connections
-            if connection.state is State.READING and (connection.since is None or connection.since < before)
+            if connection.state is READING and (connection.since is None or connection.since < before)
         ]
 
     # -- a request

@@ -32,6 +32,9 @@ static struct subscriber *subscribers;
 static struct publisher *publishers;
 static uint32_t *ready, ready_first, ready_count; /* a ring of channels whose next event may be published */
 
+static struct connection **asking; /* who has had an event and has not asked for the next one yet */
+static uint32_t asking_count;
+
 static uint64_t last_progress, publish_turn;
 struct load load;
 
@@ -92,7 +95,8 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
         else subscriber->done = true;
         return;
     }
-    wire_poll(connection);
+    if (settings.mode == PACED) asking[asking_count++] = connection;
+    else wire_poll(connection);
     /* Only now: who has an event counts once its next poll is on the way. */
     if (newest) {
         subscriber->round = channel->published;
@@ -111,9 +115,15 @@ static void published(struct publisher *publisher, const struct answer *answer) 
     if (settings.mode == FANOUT) round_ends(channel);
 }
 
-void answered(struct connection *connection, const struct answer *answer) {
+static void answered(struct connection *connection, const struct answer *answer) {
     if (connection->subscribes) polled(&subscribers[connection->index], answer);
     else published(&publishers[connection->index], answer);
+}
+
+/* At a rate, nobody asks for his next event while another has not read the one that came: a thousand clients are not
+   behind one another, and a poll takes this one program longer than the server takes for an event. */
+void turn(uint64_t until) {
+    if (!wire_turn(asking_count ? 0 : until, answered) && asking_count) wire_poll(asking[--asking_count]);
 }
 
 static void publish(struct publisher *publisher, uint32_t number, uint64_t stamp) {
@@ -198,7 +208,7 @@ void settle(void) {
         /* A server that waits for a processor has not lost anything yet. */
         if (over && (!lacking || !server_runs() || now > last_progress + ns(wait * 10))) return;
         if (busy && now > last_progress + 60 * SECOND) fail("a publish is not answered");
-        wire_turn(busy && load.total ? publish_what_is_due(now) : now + ns(0.01), answered);
+        turn(busy && load.total ? publish_what_is_due(now) : now + ns(0.01));
     }
 }
 
@@ -212,6 +222,7 @@ void open_publishers(void) {
 
 void open_subscribers(void) {
     subscribers = zeroed(settings.subscribers, sizeof *subscribers);
+    asking = zeroed(settings.subscribers, sizeof *asking);
     for (uint32_t index = 0; index < settings.subscribers; index++) {
         struct subscriber *subscriber = &subscribers[index];
         subscriber->connection.index = index;
@@ -220,7 +231,7 @@ void open_subscribers(void) {
         channels[subscriber->connection.channel].subscribers++;
         wire_open(&subscriber->connection);
         start_reading(subscriber);
-        if (index % 64 == 63) wire_turn(0, answered);
+        if (index % 64 == 63) turn(0);
     }
 }
 
@@ -230,7 +241,7 @@ void await_quiet(void) {
     uint64_t give_up = now_ns() + 60 * SECOND;
     for (int quiet = 0; quiet < 2;) {
         uint64_t cpu = server_cpu_ns(), until = now_ns() + ns(0.05);
-        while (now_ns() < until) wire_turn(until, answered);
+        while (now_ns() < until) turn(until);
         quiet = server_cpu_ns() - cpu < server_count() * ns(0.0005) && !server_runs() ? quiet + 1 : 0;
         if (until > give_up) fail("the server does not come to rest");
     }

@@ -90,8 +90,9 @@ void wire_start(void);
 void wire_open(struct connection *connection);
 void wire_poll(struct connection *connection);
 void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp);
-/* Gives every whole answer to `answered`, waits for one at most until `until`, and returns. */
-void wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *));
+/* Gives every whole answer to `answered`, waits for one at most until `until`, and returns how many connections had
+   something. */
+unsigned wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *));
 /* Takes the next event of ours from a body; false where there is none. */
 bool wire_event(struct answer *answer, uint32_t *channel, uint32_t *number, uint64_t *stamp);
 
@@ -138,7 +139,8 @@ void begin_rounds(void);
 void end_schedule(void);
 void open_publishers(void);
 void open_subscribers(void);
-void answered(struct connection *connection, const struct answer *answer);
+/* Reads what has come, for which it waits at most until `until`. */
+void turn(uint64_t until);
 /* Gives idle publishers what there is to publish; says when there will be more. */
 uint64_t publish_what_is_due(uint64_t now);
 void pass_over_stalls(uint64_t now);

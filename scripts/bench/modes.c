@@ -19,7 +19,7 @@ static void run_park(void) {
     await_quiet();
     figures.memory[1] = server_memory_kib();
     figures.from = look();
-    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
+    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) turn(until);
     figures.to = look();
     load.total = settings.channels;
     open_publishers();
@@ -36,7 +36,7 @@ static void run_catchup(void) {
     figures.from = look();
     load.reading_again = load.measuring = true;
     open_subscribers();
-    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) wire_turn(until, answered);
+    for (uint64_t until = figures.from.time + ns(settings.seconds); now_ns() < until;) turn(until);
     load.reading_again = false;
     settle();
     figures.to = look();
@@ -74,7 +74,7 @@ static void run_window(void) {
         load.edge = false;
         uint64_t wake = publish_what_is_due(now);
         if (settings.mode == FANOUT) pass_over_stalls(now);
-        wire_turn(wake, answered);
+        turn(wake);
     }
     end_schedule();
     settle();

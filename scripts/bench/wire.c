@@ -271,7 +271,7 @@ static void arrive(struct connection *connection, void (*answered)(struct connec
     }
 }
 
-void wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *)) {
+unsigned wire_turn(uint64_t until, void (*answered)(struct connection *, const struct answer *)) {
     static struct epoll_event events[512];
     static uint64_t armed;
     uint64_t now = now_ns();
@@ -286,4 +286,5 @@ void wire_turn(uint64_t until, void (*answered)(struct connection *, const struc
         if (events[index].data.ptr) arrive(events[index].data.ptr, answered);
         else if (read(timer_fd, &now, sizeof now) < 0 && errno != EAGAIN) fail("no timer");
     }
+    return count > 0 ? (unsigned)count : 0;
 }

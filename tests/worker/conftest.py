@@ -80,11 +80,11 @@ def bide():
 def park(office, bide, connect):
     """Makes a connection with a parked poll of the channel `news`, from its end on."""
 
-    def make(cursor=0, timeout=50, limit=None, head=KNOWN, **of_grant):
+    def make(cursor=0, timeout=50, limit=None, head=KNOWN, closes=False, **of_grant):
         def view(connection):
             poll = bide.subscriber.open({"news": cursor}, connection.waiter(), timeout=timeout, limit=limit)
             grant = Grant(poll, **of_grant)
-            grant.head = head
+            grant.head, grant.closes = head, closes
             connection.hold(grant)
 
         office.view = view

@@ -9,7 +9,14 @@ BROWSER = (
     b'sec-ch-ua: "Chromium";v="130", "Not?A_Brand";v="99"\r\nAccept-Language: de-DE,de;q=0.9\r\nCookie: a=b; c=d\r\n'
     b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nReferer: https://bide.example/a?b#c\r\n\r\n"
 )
-PLAIN = [CURL, BROWSER, b"GET / HTTP/1.1\r\n\r\n", b"GET /? HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n"]
+PUBLISH = (
+    b"POST /publish/news HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
+    b'Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"message": "hello"}'
+)
+PLAIN = [
+    *(CURL, BROWSER, b"GET / HTTP/1.1\r\n\r\n", b"GET /? HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n"),
+    *(PUBLISH, b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+]
 
 
 def head(*fields, target=b"/a", first=None):
@@ -80,4 +87,23 @@ CORPUS = [
     *(data.replace(b"\r\n", b"\r\r\n", 2) for data in PLAIN),
     *(data[:-2] + b"\n" for data in PLAIN),
     *(data[:-2] for data in PLAIN),
+]
+
+#: What differs from a plain POST in one thing: in its length, its type, its body.
+LENGTHS = [
+    b"5", b"0", b"4", b"05", b"00", b"6", b"26", b"1000", b"999999999", b"9999999999999999999999", b"-5", b"+5", b"5.0",
+    b"5_0", b"0x5", b"5 5", b"5, 5", b"5,5", b"", b" ", b"a", b"\xb2", b"\xb5", b"5\t", b"\t5", b" 5 ", b"5\x0b",
+    b"5;a",
+]  # fmt: skip
+POSTS = [
+    *(head(b"Host: a", b"Content-Length:" + length, first=b"POST /a HTTP/1.1") + b"hello" for length in LENGTHS),
+    *(head(b"Host: a", field, b"Content-Length: 5", first=b"POST /a HTTP/1.1") + b"hello" for field in FIELDS),
+    *(head(b"Content-Length: 5", field, first=b"POST /a HTTP/1.1") + b"hello" for field in FIELDS),
+    *(head(b"Content-Length: 5", first=b"POST %b HTTP/1.1" % target) + b"hello" for target in TARGETS),
+    *(head(b"Content-Length: 5", first=b"POST /a HTTP/1.1") + body for body in (b"hell\n", b"a\nb\nc", b"\r\n\r\na")),
+    *(
+        head(b"Content-Length: 5", first=b"%b /a HTTP/1.1" % method) + b"hello"
+        for method in (b"PUT", b"post", b"POSTS")
+    ),
+    *(head(b"Content-Length: %d" % size, first=b"POST /a HTTP/1.1") + b"x" * size for size in (100, 9000, 70000)),
 ]

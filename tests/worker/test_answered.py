@@ -4,7 +4,7 @@ import pytest
 
 from app.worker import fanout
 from app.worker.connection import Connection
-from app.worker.parked import State
+from app.worker.state import State
 from tests.support.app import assert_nothing_left
 from tests.worker.conftest import HEAD, read, until
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.grant import Grant
 from app.waiter import Waiter
-from app.worker.parked import State
+from app.worker.state import State
 from tests.support.app import assert_nothing_left, server, store_url
 from tests.worker.conftest import HEAD, KNOWN, read, until
 

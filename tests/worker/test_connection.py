@@ -10,7 +10,7 @@ import pytest
 from app import guard
 from app.grant import Grant
 from app.worker import parked
-from app.worker.parked import State
+from app.worker.state import State
 from tests.support.app import assert_nothing_left, staged
 from tests.worker.conftest import HEAD, KNOWN, read, taken, until
 

@@ -8,7 +8,7 @@ import pytest
 from app import grant as grants
 from app.grant import Grant
 from app.worker import parked
-from app.worker.parked import State
+from app.worker.state import State
 from tests.support.app import assert_nothing_left
 from tests.worker.conftest import HEAD, KNOWN, read, taken, until
 
@@ -148,9 +148,13 @@ def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bid
 def test_but_not_where_anything_of_the_answer_differs(bide, park, what):
     _, plain = park()
     head = KNOWN + b"Access-Control-Allow-Origin: https://a.example\r\n"
-    different = {"form": {"limit": 10}, "head": {"head": head}, "right": {"revoked": lambda: False}}.get(what, {})
-    connection, other = park(**different)
-    connection._grant.closes = what == "end"
+    different = {
+        "form": {"limit": 10},
+        "head": {"head": head},
+        "end": {"closes": True},
+        "right": {"revoked": lambda: False},
+    }
+    _, other = park(**different[what])
     bide.publisher.publish("news", 2)
     theirs, his = read(plain), read(other)
     assert b'"message":2' in theirs

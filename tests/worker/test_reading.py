@@ -7,7 +7,7 @@ import pytest
 
 from app import lifecycle
 from app.worker import connection as module
-from app.worker.parked import State
+from app.worker.state import State
 from tests.worker.conftest import HEAD, read, until
 
 

@@ -10,8 +10,8 @@ from gevent.event import Event
 
 from app.grant import Grant
 from app.worker import runqueue
-from app.worker.parked import State
 from app.worker.runqueue import RunQueue
+from app.worker.state import State
 from tests.support.app import assert_nothing_left
 from tests.worker.conftest import HEAD, read, until
 

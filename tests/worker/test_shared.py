@@ -6,7 +6,7 @@ import pytest
 
 from app.grant import POLL, Grant
 from app.worker import fanout
-from app.worker.parked import State
+from app.worker.state import State
 from tests.support.app import assert_nothing_left
 from tests.worker.conftest import HEAD, KNOWN, read, until
 
@@ -112,6 +112,15 @@ def test_who_is_ended_amid_a_fan_out_has_the_event(bide, poll, hold):
         waiter.end("draining")
     hold(False)
     assert [answer(client)[1]["message"] for client in clients] == ["hello"] * 2
+
+
+def test_who_hung_up_amid_a_fan_out_is_told_that_his_connection_ends(bide, poll, hold):
+    clients = [poll({"news": 0}) for _ in range(2)]
+    hold(True)
+    bide.publisher.publish("news", "hello")
+    list(bide.notifier._waiters)[1].hang_up()
+    hold(False)
+    assert [b"Connection: close" in answer(client)[0] for client in clients] == [False, True]
 
 
 def test_who_is_to_be_told_of_a_gap_is_and_nobody_else(bide, poll, hold):

@@ -1,6 +1,7 @@
 """What is measured: each row is one call of the load generator on a server."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass, field
 
@@ -68,6 +69,18 @@ def groups_of(server):
     return groups
 
 
+def for_the_load(core):
+    """For the load generator's new process: it stays on the core. Where a worker shares that it waits until this rests:
+    else each answer would take the core from the worker, as no client on another machine does."""
+    keep_to_core = on_cores(core)
+
+    def prepare():
+        keep_to_core()
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+    return prepare
+
+
 def measure(running, row, seconds):
     """One run: what the load generator reports, or {"refused": why}."""
     _, core = cores()
@@ -83,7 +96,7 @@ def measure(running, row, seconds):
             text=True,
             check=False,
             timeout=LONGEST_SECONDS,
-            preexec_fn=on_cores(core),
+            preexec_fn=for_the_load(core),
         )
     except subprocess.TimeoutExpired:
         return {"refused": f"no end after {LONGEST_SECONDS} s", "failed": True}
