@@ -23,6 +23,7 @@ FLOORS = [
     {"worker.connection", "worker.listener"},
     {"worker.parked"},
     {"worker.fanout", "worker.plain", "worker.request", "worker.runqueue", "worker.sender"},
+    {"worker.state"},
     {"channels.problems", "channels.views", "service.description", "service.health"},
     {"access.origins", "access.private", "channels.answers", "channels.body", "channels.params"},
     {"dispatch", "grant", "server"},
