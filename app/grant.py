@@ -92,7 +92,7 @@ class Grant:
 
     @property
     def shares(self) -> Hashable:
-        """What the bytes of the answer depend on, None where no other poll can have the same."""
+        """What the bytes of the answer depend on, None where no other poll can have the same. To be read at parking."""
         is_common = (
             self.framing is POLL
             and self.expires_at is None

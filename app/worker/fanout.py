@@ -49,7 +49,7 @@ class Parked(Protocol):
         """Look whether the poll can be answered, and send the answer."""
 
     def settle(self) -> None:
-        """The answer was sent: nobody waits for it any more."""
+        """The answer was sent: be counted no more, and let nobody call for what the client asks next. Raises nothing."""
 
     def put_away(self) -> None:
         """Let go of the poll, and go on with the connection."""
@@ -100,12 +100,12 @@ class Fanout:
         found = self._standings.get(key)
         if found is None:
             if len(self._standings) >= STANDINGS:
-                self._standings.clear()  # those who stand there already share among themselves
+                self._standings.clear()  # those who stand there already share among themselves, and newcomers likewise
             found = self._standings[key] = Standing()
         return found
 
     def share(self, standing: Standing, data: bytes, closes: bool) -> None:
-        """Let the other polls of the standing have the same answer in this slice."""
+        """Let the other polls of the standing have the same answer in this slice; outside of one there are no others."""
         if self._is_in_slice:
             standing.data, standing.closes = data, closes
             self._shared.append(standing)
@@ -147,9 +147,10 @@ class Fanout:
                 answered.popleft().put_away()
         finally:
             self._is_in_slice = False
+            self._settle()  # whatever failed: nobody may ask again before it
             for standing in self._shared:
                 standing.data = None
             self._shared.clear()
             self._answered_since = begun if is_late else self._answered_since
-            if roused or answered or self._sent:
+            if roused or answered:
                 self._timer.start(self._work)

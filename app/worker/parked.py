@@ -232,9 +232,13 @@ class HolderOfPoll(SocketOfRequest):
 
     def settle(self) -> None:
         grant = self._grant
-        if self.state is ANSWERED and grant is not None:
+        if self.state is not ANSWERED or grant is None:
+            return
+        try:
             self._watcher.stop()  # its client asks again at once, and would call the loop from those who still wait
             grant.poll.answered()
+        except Exception:
+            self._give_up()
 
     def put_away(self) -> None:
         grant = self._grant

@@ -27,7 +27,7 @@ _HEAD: Final = re.compile(
 _LENGTH: Final = re.compile("0|[1-9][0-9]{0,8}").fullmatch
 _FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
 
-#: Fields that mean more than their text.
+#: Fields for gunicorn's parser.
 _OTHERS: Final = frozenset(["EXPECT", "SCRIPT-NAME", "TRANSFER-ENCODING", "UPGRADE"])
 #: Those that have no prefix in an environ.
 _OF_BODY: Final = frozenset(["CONTENT-LENGTH", "CONTENT-TYPE"])
@@ -98,11 +98,7 @@ class PlainRequests:
         self._most_fields = cfg.limit_request_fields
         self._keys: dict[str, str] = {}
         # One that has an underscore means a field of just that name, and such heads are gunicorn's to read.
-        self._schemes = {
-            "HTTP_" + name.replace("-", "_"): text
-            for name, text in cfg.secure_scheme_headers.items()
-            if "_" not in name
-        }
+        self._schemes = {self._key(name): text for name, text in cfg.secure_scheme_headers.items() if "_" not in name}
         self._is_proxy = lru_cache(NAMES)(self._is_trusted)
         self._known: dict[str, Any] = {
             **wsgi.base_environ(cfg),

@@ -33,7 +33,7 @@ static struct publisher *publishers;
 static uint32_t *ready, ready_first, ready_count; /* a ring of channels whose next event may be published */
 
 static struct connection **asking; /* who has had an event and has not asked for the next one yet */
-static uint32_t asking_count;
+static uint32_t asking_first, asking_count; /* a ring */
 
 static uint64_t last_progress, publish_turn;
 struct load load;
@@ -95,7 +95,7 @@ static void polled(struct subscriber *subscriber, const struct answer *given) {
         else subscriber->done = true;
         return;
     }
-    if (settings.mode == PACED) asking[asking_count++] = connection;
+    if (settings.mode == PACED) asking[(asking_first + asking_count++) % settings.subscribers] = connection;
     else wire_poll(connection);
     /* Only now: who has an event counts once its next poll is on the way. */
     if (newest) {
@@ -123,7 +123,10 @@ static void answered(struct connection *connection, const struct answer *answer)
 /* At a rate, nobody asks for his next event while another has not read the one that came: a thousand clients are not
    behind one another, and a poll takes this one program longer than the server takes for an event. */
 void turn(uint64_t until) {
-    if (!wire_turn(asking_count ? 0 : until, answered) && asking_count) wire_poll(asking[--asking_count]);
+    if (wire_turn(asking_count ? 0 : until, answered) || !asking_count) return;
+    wire_poll(asking[asking_first]);
+    asking_first = (asking_first + 1) % settings.subscribers;
+    asking_count--;
 }
 
 static void publish(struct publisher *publisher, uint32_t number, uint64_t stamp) {
@@ -202,7 +205,7 @@ void settle(void) {
         }
         figures.totals.lost = lacking;
         now = now_ns();
-        bool busy = publishing();
+        bool busy = publishing() || asking_count;
         double wait = lacking ? settings.patience : settings.mode == CATCHUP ? 0 : 0.2;
         bool over = !busy && now > last_progress + ns(wait);
         /* A server that waits for a processor has not lost anything yet. */

@@ -81,3 +81,40 @@ def test_it_takes_nobodys_place_among_the_polls(bide, answered):
     others.are_answered = True
     until(lambda: connection.state is State.READING)
     assert_nothing_left(bide)
+
+
+def test_one_whose_end_fails_costs_the_others_nothing(bide, park, monkeypatch):
+    """A thousand that came behind it in its slice stayed answered for good."""
+    first = bide.publisher.publish("news", 0)
+    (failing, _), *others = [park(first) for _ in range(3)]
+    answered = bide.subscriber.answered
+
+    def fail(poll):
+        monkeypatch.setattr(bide.subscriber, "answered", answered)
+        raise RuntimeError("of this test")
+
+    monkeypatch.setattr(bide.subscriber, "answered", fail)
+    bide.publisher.publish("news", 1)
+    for connection, client in others:
+        assert b'"message":1' in read(client)
+        until(lambda connection=connection: connection.state is State.READING)
+    assert failing.state is State.CLOSED
+    assert_nothing_left(bide)
+
+
+def test_a_slice_that_breaks_off_leaves_nobody_between_two_states(office, bide, park):
+    """His next request was served while his answered poll was still there, which then was left for good."""
+
+    class Failing:
+        def proceed(self):
+            raise RuntimeError("of this test")
+
+    _, client = park(bide.publisher.publish("news", 0))
+    bide.publisher.publish("news", 1)
+    office.fanout.add(Failing())
+    client.sendall(HEAD)  # there when the slice breaks off
+    assert b'"message":1' in read(client)
+    until(lambda: len(office.served) == 2)
+    client.close()
+    until(lambda: office.left)
+    assert_nothing_left(bide)
