@@ -1,8 +1,8 @@
 """One connection: its states, and what leads from one to the next.
 
-Methods that begin with `on_` are called by the event loop, and so are `read`, `rouse`, `stand_alone`, `proceed`, `settle`
-and `put_away`: none of them may switch greenlets. While the connection is SERVING, one greenlet has it, or will in a moment, and reads and
-writes as request.py has it.
+Methods that begin with `on_` are called by the event loop, and so are `read`, `rouse`, `stand_alone`, `proceed`,
+`settle` and `put_away`: none of them may switch greenlets. While the connection is SERVING, one greenlet has it, or
+will in a moment, and reads and writes as request.py has it.
 """
 
 from __future__ import annotations
