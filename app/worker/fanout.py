@@ -49,7 +49,7 @@ class Parked(Protocol):
         """Look whether the poll can be answered, and send the answer."""
 
     def settle(self) -> None:
-        """The answer was sent: be counted no more, and let nobody call for what the client asks next. Raises nothing."""
+        """The answer was sent: be counted no more, and do not call for what the client asks next. Raises nothing."""
 
     def put_away(self) -> None:
         """Let go of the poll, and go on with the connection."""
@@ -105,7 +105,7 @@ class Fanout:
         return found
 
     def share(self, standing: Standing, data: bytes, closes: bool) -> None:
-        """Let the other polls of the standing have the same answer in this slice; outside of one there are no others."""
+        """Let the others of the standing have the same answer in this slice; outside of one there are none."""
         if self._is_in_slice:
             standing.data, standing.closes = data, closes
             self._shared.append(standing)
