@@ -19,6 +19,9 @@ from ..waiter import Ending, Waiter
 #: The loop is held no longer than this for polls; whoever comes meanwhile has his turn then. A thousand clients get
 #: their event in this on the machine of docs/benchmarks.md, where the turn between two slices takes a millisecond.
 SLICE_SECONDS: Final = 0.009
+#: The last few have theirs in the same slice all the same, if that is done so soon.
+FEW: Final = 100
+FEW_SECONDS: Final = 0.0005
 #: While others are still to be answered, so often a slice of those who were is put away.
 PATIENCE_SECONDS: Final = 0.05
 #: Standings that are remembered.
@@ -135,12 +138,13 @@ class Fanout:
     def _work(self) -> None:
         begun = time.monotonic()
         ends_at = begun + SLICE_SECONDS
+        few_end_at = ends_at + FEW_SECONDS
         roused, answered = self._roused, self._answered
         # Where events never cease, whoever was answered has his turn all the same.
         is_late = bool(answered) and begun - self._answered_since > PATIENCE_SECONDS
         self._is_in_slice = True
         try:
-            while roused and not is_late and time.monotonic() < ends_at:
+            while roused and not is_late and time.monotonic() < (ends_at if len(roused) > FEW else few_end_at):
                 roused.popleft().proceed()
             self._settle()
             while answered and (is_late or not roused) and time.monotonic() < ends_at:

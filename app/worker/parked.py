@@ -152,8 +152,8 @@ class HolderOfPoll(SocketOfRequest):
         if self.state is not PARKED or grant is None or self._is_looking:
             return
         try:
-            if standing is not None and standing.data is not None:
-                self._send(grant, standing.data, standing.closes)
+            if standing is not None and (data := standing.data) is not None:
+                self._send(grant, data, standing.closes)
             elif grant.poll.waiter.ending == "hung up":
                 self._answer(grant)
             elif grant.poll.needs_store:

@@ -20,14 +20,15 @@ SCALED = ("bide", "nchan")
 @dataclass(frozen=True)
 class Row:
     """`fresh` rows have a server of their own: memory that an earlier row has left, or its channels, would change them.
-    A row is run for the servers that it names, else for all that have no settings of their own. It takes at least
-    `least` seconds, however short a run is to be: in less there may be nothing to see."""
+    A row is run for the servers that it names, else for all that have no settings of their own. It takes `times` as
+    long as others, and at least `least` seconds, however short a run is to be: in less there may be nothing to see."""
 
     name: str
     mode: str
     options: dict = field(default_factory=dict)
     fresh: bool = False
     servers: tuple[str, ...] = ()
+    times: float = 1
     least: float = 0
 
 
@@ -40,7 +41,7 @@ ROWS = [
     Row("publish", "publish", {"publishers": 8}),
     Row("catchup", "catchup", {"subscribers": 100, "backlog": 1000, "limit": 100}),
     Row("paced", "paced", {"channels": 1000, "subscribers": 1000, "rate": 1000}),
-    Row("burst", "paced", {"subscribers": 1000, "rate": 3}, least=1),
+    Row("burst", "paced", {"subscribers": 1000, "rate": 3}, times=3, least=1),
     Row("fanout-100", "fanout", {"subscribers": 100}, fresh=True, servers=SCALED),
     Row("fanout-5000", "fanout", {"subscribers": 5000}, servers=SCALED),
     Row("pairs-100", "fanout", {"channels": 100, "subscribers": 100}, servers=SCALED),
@@ -84,7 +85,7 @@ def for_the_load(core):
 def measure(running, row, seconds):
     """One run: what the load generator reports, or {"refused": why}."""
     _, core = cores()
-    seconds = max(seconds, row.least)
+    seconds = max(seconds * row.times, row.least)
     options = {"seconds": seconds, "warmup": min(2, seconds / 3), "prefix": row.name} | row.options
     words = [f"--{name}={value}" for name, value in options.items()]
     words += ["--port", str(running.port), "--pids", ",".join(map(str, running.pids()))]
