@@ -7,6 +7,7 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
 - a request with `X-Die` ends the process with SIGKILL: `before` the view runs, `after` it has (what it did is
   committed, nothing of the answer is sent), or at the n-th statement that the store's file executes from then on;
 - `TEST_CLOCK` names a file whose content, in seconds, is added to the store's clock;
+- `TEST_REMEMBERED` is how many matched paths, names of fields and standings are remembered;
 - `TEST_IDLE_SECONDS` is how long a tail outlives its last poll, so that a test need not wait for ten seconds;
 - `TEST_SWEEP_SECONDS` is the pause between two rounds of the store's housekeeping, five seconds otherwise;
 - `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
@@ -38,6 +39,12 @@ if "TEST_IDLE_SECONDS" in os.environ:
     from app import notifier
 
     notifier.IDLE_SECONDS = float(os.environ["TEST_IDLE_SECONDS"])
+
+if "TEST_REMEMBERED" in os.environ:
+    from app import dispatch
+    from app.worker import fanout, plain
+
+    dispatch.PATHS = plain.NAMES = fanout.STANDINGS = int(os.environ["TEST_REMEMBERED"])
 
 if "TEST_SWEEP_SECONDS" in os.environ:
     from app import lifecycle
