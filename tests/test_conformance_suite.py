@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "tests" / "conformance"
 
-TARGETS = {"sqlite", "sqlite-2-workers", "memory", "nginx"}
+TARGETS = {"sqlite", "sqlite-2-workers", "memory", "nginx", "redis-2-workers"}
 MARK = "@pytest.mark.direct\n"
 MOST_DIRECT = 10
 

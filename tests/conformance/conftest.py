@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.support.proxies import Proxy
+from tests.support.redis_servers import RedisServer, binaries
 
 from .client import Bide, fresh
 
@@ -31,13 +32,18 @@ TARGETS = {
     "sqlite-2-workers": {"WEB_CONCURRENCY": "2", **GEVENT},
     "memory": {"BIDE_STORE": "memory://"},
     NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
+    "redis-2-workers": {"WEB_CONCURRENCY": "2"},
 }
 # The other halves of the pairs, with --long.
 LONG = {
     "sqlite-gevent": GEVENT,
     "sqlite-2-workers-bide": {"WEB_CONCURRENCY": "2"},
     "memory-gevent": {"BIDE_STORE": "memory://", **GEVENT},
+    "valkey-gevent": GEVENT,
 }
+
+#: The servers of the targets that have one, by the beginning of their names.
+BINARIES = binaries()
 
 # A cold start imports everything once; a loaded machine needs several times the usual second.
 START_SECONDS = 30
@@ -78,7 +84,12 @@ def server_url(request, tmp_path_factory):
         yield target
         return
     folder = tmp_path_factory.mktemp(target)
-    with running(folder, started[target]) as url:
+    with ExitStack() as stack:
+        settings = started[target]
+        if (kind := target.partition("-")[0]) in BINARIES:
+            store = stack.enter_context(RedisServer(BINARIES[kind], folder / "redis"))
+            settings = settings | {"BIDE_STORE": store.url}
+        url = stack.enter_context(running(folder, settings))
         if target == NGINX:
             with Proxy(folder / "proxy", url.removeprefix("http://")) as proxy:
                 yield proxy.url

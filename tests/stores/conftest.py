@@ -1,6 +1,12 @@
 """Fixtures of the store tests; the checks in what they share are explained like those in the tests."""
 
+import contextlib
+import itertools
+
 import pytest
+
+from app.stores import open_store
+from tests.support.redis_servers import RedisServer, binaries
 
 for name in (
     "support",
@@ -13,12 +19,16 @@ for name in (
     "listing",
     "listening",
     "model",
+    "stream",
 ):
     pytest.register_assert_rewrite(f"tests.stores.{name}")
 
 from app.stores import sqlite_checkpoint  # noqa: E402
 
-from .support import Clock, Opener  # noqa: E402
+from .stream import Stream, watching  # noqa: E402
+from .support import Clock, Ear, Opener  # noqa: E402
+
+_prefixes = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +53,78 @@ def opened(path, clock):
     opener = Opener(path, clock)
     yield opener
     opener.close()
+
+
+def _binary(name):
+    found = binaries()[name]
+    assert found, f"scripts/test installs {name}"
+    return found
+
+
+@pytest.fixture(scope="module", params=["redis", "valkey"])
+def server(request, tmp_path_factory):
+    """A server that the tests of a file share, each with a prefix of its own."""
+    with RedisServer(_binary(request.param), tmp_path_factory.mktemp(request.param)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """Starts a server that the test may do anything to."""
+    with contextlib.ExitStack() as running:
+        yield lambda **options: running.enter_context(RedisServer(_binary("redis"), tmp_path / "redis", **options))
+
+
+@pytest.fixture
+def new_url(server):
+    return lambda: f"{server.url}?prefix=t{next(_prefixes)}"
+
+
+@pytest.fixture
+def redis_url(new_url):
+    return new_url()
+
+
+@pytest.fixture
+def joined():
+    """Opens a store at a URL, as one more process would; with an ear, at `.ear`, it listens."""
+    with contextlib.ExitStack() as opened:
+
+        def joined(url, kept=None, ear=None, **more):
+            store = open_store(url, kept, **more)
+            opened.callback(store.close)
+            store.ear = ear
+            if ear is not None:
+                store.listen(ear)
+            return store
+
+        yield joined
+
+
+@pytest.fixture
+def pair(redis_url, joined):
+    """Two processes that listen, on one server."""
+    return [joined(redis_url, ear=Ear()) for _ in range(2)]
+
+
+@pytest.fixture
+def stream():
+    return Stream()
+
+
+@pytest.fixture
+def ear():
+    return Ear()
+
+
+@pytest.fixture
+def asked():
+    """What the watches asked of Pub/Sub."""
+    return []
+
+
+@pytest.fixture
+def watches(stream, ear, asked):
+    watches = watching(ear, stream, asked)
+    yield watches
+    watches.stop()

@@ -10,6 +10,10 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
 - `TEST_REMEMBERED` is how many matched paths, names of fields and standings are remembered;
 - `TEST_IDLE_SECONDS` is how long a tail outlives its last poll, so that a test need not wait for ten seconds;
 - `TEST_SWEEP_SECONDS` is the pause between two rounds of the store's housekeeping, five seconds otherwise;
+- `/-test-/hearing` tells what the Redis store's listener had to do over: streams read since an announcement did not
+  follow (`rereads`), streams read at all (`reads`), connections lost (`reconnects`);
+- `TEST_DEAF_SECONDS` and `TEST_RED_SECONDS` are how long that listener takes silence for nothing, and how long
+  `/readyz` does;
 - `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
   takes and a request's body are waited for.
 """
@@ -22,6 +26,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import greenlet
@@ -50,6 +55,34 @@ if "TEST_SWEEP_SECONDS" in os.environ:
     from app import lifecycle
 
     lifecycle.SWEEP_SECONDS = float(os.environ["TEST_SWEEP_SECONDS"])
+
+if "TEST_DEAF_SECONDS" in os.environ:
+    from app.stores import redis_listener
+
+    redis_listener.DEAF_SECONDS = float(os.environ["TEST_DEAF_SECONDS"])
+
+if "TEST_RED_SECONDS" in os.environ:
+    from app.stores import redis_listener
+
+    redis_listener.RED_SECONDS = float(os.environ["TEST_RED_SECONDS"])
+
+if os.environ.get("BIDE_STORE", "").startswith("redis"):
+    from app.stores.redis_listener import RedisListener
+    from app.stores.redis_watches import Watches
+
+    _done = Counter()
+
+    def _counted(kind, name, as_):
+        does = getattr(kind, name)
+
+        def counting(*arguments):
+            _done[as_] += 1
+            return does(*arguments)
+
+        setattr(kind, name, counting)
+
+    _counted(Watches, "_read_on", "reads")
+    _counted(RedisListener, "_hang_up", "reconnects")
 
 if "TEST_HEAD_SECONDS" in os.environ:
     from app import lifecycle
@@ -93,6 +126,12 @@ def _name_process(response):
 @app.get("/-test-/counts")
 def _counts():
     return _server.counts()
+
+
+@app.get("/-test-/hearing")
+def _hearing():
+    rereads = _server.store._hearing.watches.rereads
+    return {"rereads": rereads, "reads": _done["reads"], "reconnects": _done["reconnects"]}
 
 
 @app.get("/-test-/weight")

@@ -1,0 +1,112 @@
+"""Housekeeping of the Redis store: what retention has ended goes, heads whose time is up, and the index is renewed.
+
+One process at a time goes through the index, in small steps; who it is is written on the server for a minute. Each
+process gives its word for the channels that it watches and that have a subscriber here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from .base import Listener
+from .redis_channels import RedisChannels
+from .redis_keys import CHANNELS_FROM, Keys
+from .redis_link import Link
+
+#: Channels looked at in one step.
+CHANNELS: Final = 100
+#: How long one process's word that a head has a subscriber holds for the others, in microseconds. A round of
+#: sweeping is far shorter.
+KEPT_US: Final = 300_000_000
+#: So long nobody else goes through the index.
+TURN_MS: Final = 60_000
+#: So often a process names to the index again what it has appended to.
+RENEW_SECONDS: Final = 60.0
+
+
+class RedisSweep:
+    """One process's round over the channels."""
+
+    def __init__(self, channels: RedisChannels, link: Link, keys: Keys, mark: str) -> None:
+        self._channels = channels
+        self._link = link
+        self._keys = keys
+        self._mark = mark.encode()
+        self._after: str | None = None
+        self._renews_at = time.monotonic() + RENEW_SECONDS
+
+    def step(self, listener: Listener | None, watched: dict[str, int], named: dict[str, int]) -> bool:
+        """Look at the next channels; whether the round goes on. `watched` has the last id of each, `named` when this
+        process appended to it last."""
+        if self._after is None:
+            self._begin(listener, watched, named)
+            if not self._has_turn():
+                return False
+            self._after = ""
+        start = b"(" + self._after.encode() if self._after else CHANNELS_FROM
+        names = self._link.call(b"ZRANGEBYLEX", self._keys.index, start, b"+", b"LIMIT", 0, CHANNELS)
+        if not names:
+            self._after = None
+            self._channels.base()  # lives on
+            return False
+        quiet: dict[str, tuple[bytes, bool]] = {}
+        listed = [name.decode() for name in names]
+        for name, answer in zip(listed, self._channels.call_all("sweep", listed), strict=True):
+            if answer == [b"gone"]:
+                self._channels.base(lost=name)
+                named.pop(name, None)
+            elif answer:
+                quiet[name] = answer[0], bool(answer[1])
+        here = set(listener.subscribed(list(quiet))) if listener is not None and quiet else set()
+        for name, (head, is_due) in quiet.items():
+            if name in here:
+                self._keep(name)
+            elif is_due:
+                self._forget(name, head, named)
+        self._after = names[-1].decode()
+        return True
+
+    def _begin(self, listener: Listener | None, watched: dict[str, int], named: dict[str, int]) -> None:
+        now_us = self._channels.now_us()
+        if listener is not None:
+            quiet = [name for name, id in watched.items() if now_us > id + self._head_us(name) - KEPT_US // 2]
+            for name in listener.subscribed(quiet):
+                self._keep(name)
+        if time.monotonic() >= self._renews_at:
+            self.name_again(named)
+
+    def name_again(self, named: dict[str, int]) -> None:
+        """Name to the index what this process has appended to."""
+        self._renews_at = time.monotonic() + RENEW_SECONDS
+        now_us = self._channels.now_us()
+        for name, at_us in list(named.items()):
+            if now_us > at_us + self._head_us(name):
+                del named[name]  # its head may be gone by now, and the index would say that it was lost
+        names = list(named)
+        for start in range(0, len(names), 1000):
+            members: list[Any] = []
+            for name in names[start : start + 1000]:
+                members += [0, name]
+            self._link.call(b"ZADD", self._keys.index, *members)
+
+    def _head_us(self, name: str) -> int:
+        return int(self._channels.retention(name).head_seconds * 1e6)
+
+    def _has_turn(self) -> bool:
+        self._link.call(b"SET", self._keys.sweeper, self._mark, b"NX", b"PX", TURN_MS)
+        if self._link.call(b"GET", self._keys.sweeper) != self._mark:
+            return False
+        self._link.call(b"PEXPIRE", self._keys.sweeper, TURN_MS)
+        return True
+
+    def _keep(self, name: str) -> None:
+        self._channels.call("keep", name, self._channels.now_us() + KEPT_US)
+
+    def _forget(self, name: str, head: bytes, named: dict[str, int]) -> None:
+        # In this order: whatever comes between, a cursor from before is told of a gap.
+        self._channels.base(at_least=head)
+        named.pop(name, None)
+        self._link.call(b"ZREM", self._keys.index, name)
+        if not self._channels.call("forget", name, head):
+            self._link.call(b"ZADD", self._keys.index, 0, name)  # somebody has just written to it

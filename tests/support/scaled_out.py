@@ -1,0 +1,221 @@
+"""Two servers of two workers each on one Redis server, under load, and what must hold of it.
+
+Publishers repeat until they are acknowledged, each job under a key of its own; subscribers hop from worker to worker
+and from server to server. Nothing is ever trimmed.
+"""
+
+import bisect
+import contextlib
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.clients import Line, get
+from tests.support.crowd import DURABLE, ENV, Doors, Ledger, Patient, Publishing, Wanderer, Wanderers, uid_of
+from tests.support.servers import Server, await_that
+
+PUBLISHERS = 8
+FOLLOWERS = 60
+#: At most, between two publishes of one publisher: the faults are what a worker has to do.
+PAUSE_SECONDS = 0.15
+#: How long everybody may take to have what was published, once nothing happens any more.
+SETTLE_SECONDS = 40
+
+
+class Keyed(Publishing):
+    """Publishes to durable channels under keys alone: a job that was not answered is repeated until it is."""
+
+    def work(self):
+        channel = self.chance.choice(DURABLE)
+        self.patient.publish(self.ledger.job([channel], self.chance.choice((1, 1, 1, 2, 7))))
+
+
+def followers(count, seed):
+    """So many: of one channel and of all, with limits and without, each hopping."""
+    its = []
+    for number in range(count):
+        channels = DURABLE if number % 3 == 0 else (DURABLE[number % len(DURABLE)],)
+        limit = (1000, None, 20, 7)[number % 4]
+        habit = "leaving" if number % 10 == 9 else "steady"
+        limit = 1000 if habit == "leaving" else limit  # or it would be hours behind
+        its.append(Wanderer(channels, limit, habit=habit, hop=1 + number % 5, timeout=20, seed=f"{seed} {number}"))
+    return its
+
+
+class ScaledOut:
+    """The servers and their clients, from entry to exit of a `with` block."""
+
+    def __init__(self, folder, url, *, servers=2, workers=2, count=FOLLOWERS, seed=0, **env):
+        env = ENV | {"BIDE_STORE": url} | env
+        self.servers = [
+            Server(folder / f"server-{number}", workers=workers, inspected=True, env=env) for number in range(servers)
+        ]
+        self.doors = Doors(self.servers[0], seed)
+        self.doors.servers = self.servers
+        self.ledger = Ledger()
+        self.publishers = [
+            Keyed(self.doors, self.ledger, f"{number} {seed}", PAUSE_SECONDS, channels=DURABLE)
+            for number in range(PUBLISHERS)
+        ]
+        self.followers = Wanderers(self.doors, followers(count, seed))
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        try:
+            with ThreadPoolExecutor() as starting:
+                list(starting.map(self._stack.enter_context, self.servers))
+            self._stack.enter_context(self.followers)
+            for publisher in self.publishers:
+                publisher.start()
+            self.go_on(20)
+            self._begun = self._hearing()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for publisher in self.publishers:
+            publisher.stopping = True
+        self._stack.close()
+
+    def acknowledged(self):
+        """Per channel and id the number of each event that was acknowledged."""
+        return {
+            (channel, id): uid
+            for job in list(self.ledger.jobs)
+            if job.ids is not None
+            for channel, ids in job.ids.items()
+            for id, uid in zip(ids, job.uids, strict=True)
+        }
+
+    def forced(self):
+        """What the workers' listeners had to do over since the load began; see tests/support/inspected.py."""
+        done = self._hearing()
+        done.subtract(self._begun)
+        return done
+
+    def _hearing(self):
+        done = Counter()
+        for server in self.servers:
+            asked = set()
+            while asked != set(server.worker_pids()):
+                with Line(server) as line:
+                    answer = line.ask(get("/-test-/hearing"))
+                if answer.pid not in asked:
+                    asked.add(answer.pid)
+                    done.update(answer.json())
+        return done
+
+    def await_publishes(self):
+        """A moment at which publishes are on their way: then something is to happen to them."""
+        await_that(lambda: self.check() or self.unanswered(), step=0.0005)
+
+    @contextlib.contextmanager
+    def pause(self):
+        """Nobody publishes, and everything published was answered."""
+        self.doors.work.clear()
+        try:
+            await_that(lambda: self.check() or not self.unanswered())
+            yield
+        finally:
+            self.doors.work.set()
+
+    def unanswered(self):
+        """Publishes that are on their way."""
+        return sum(job.ids is None for job in list(self.ledger.jobs))
+
+    def go_on(self, count=50, within=SETTLE_SECONDS):
+        """Wait until so many more jobs were acknowledged."""
+        before = self.done()
+        await_that(lambda: self.check() or self.done() >= before + count, within=within)
+
+    def done(self):
+        """How many jobs were acknowledged."""
+        return sum(publisher.rounds for publisher in self.publishers)
+
+    def delivered(self):
+        """How many events have come to all followers together."""
+        return sum(follower.count for follower in self.followers)
+
+    def check(self):
+        """Raise what ended somebody, if anything did."""
+        self.followers.check()
+        for publisher in self.publishers:
+            if publisher.failure is not None:
+                raise publisher.failure
+
+    def settle(self, within=SETTLE_SECONDS):
+        """No more is published; everybody has what there is."""
+        for publisher in self.publishers:
+            publisher.stopping = True
+        self.doors.work.set()
+        for publisher in self.publishers:
+            publisher.join(SETTLE_SECONDS)
+            assert not publisher.is_alive(), "a publish was not answered in time"
+        self.check()
+        held = self.held()
+        newest = {channel: rows[-1][0] for channel, rows in held.items() if rows}
+        deadline = time.monotonic() + within
+        while True:
+            self.followers.check()
+            behind = [
+                (follower.name, channel)
+                for follower in self.followers
+                for channel in follower.channels
+                if channel in newest and not follower.has(channel, newest[channel])
+            ]
+            if not behind:
+                return held
+            assert time.monotonic() < deadline, f"{len(behind)} are behind: {behind[:5]}"
+            time.sleep(0.02)
+
+    def held(self):
+        """What the store holds: per channel (id, uid), by id."""
+        patient = Patient(self.doors, self.ledger)
+        held = {}
+        for channel in DURABLE:
+            rows, after = [], 0
+            while True:
+                page = patient.insist(get(f"/channels/{channel}/events?after={after}&limit=1000"), 200).json()
+                if not page["events"]:
+                    break
+                rows += [(event["id"], uid_of(event["message"])) for event in page["events"]]
+                after = rows[-1][0]
+            held[channel] = rows
+        patient.leave()
+        return held
+
+    def judge(self, held, *, loses=False, gaps=False):
+        """Hold all against what was acknowledged. `loses`: the store may have lost some of it, which followers that did
+        not get it must be told. `gaps`: they may be told of a gap although nothing was lost."""
+        wrong = []
+        acknowledged = self.acknowledged()
+        stored = {(channel, id): uid for channel, rows in held.items() for id, uid in rows}
+        if not loses:
+            wrong += [f"acknowledged and not stored: {event}" for event in acknowledged.keys() - stored.keys()]
+        wrong += [f"another message: {event}" for event, uid in acknowledged.items() if stored.get(event, uid) != uid]
+        uids = [uid for rows in held.values() for _, uid in rows]
+        if not loses and len(set(uids)) != len(uids):
+            wrong.append("an event is stored twice")
+        truth = {channel: set() for channel in DURABLE}
+        for channel, id in acknowledged.keys() | stored.keys():
+            truth[channel].add(id)
+        for follower in self.followers:
+            if follower.doubles or follower.disorder:
+                wrong.append(f"{follower.doubles} doubled, {follower.disorder} disordered for {follower.name}")
+            for channel in follower.channels:
+                ids = list(follower.ids[channel])
+                told = set(follower.told[channel])
+                if told and not (loses or gaps):
+                    wrong.append(f"{len(told)} gaps told of nothing to {follower.name} in {channel}")
+                missing = [id for id in truth[channel].difference(ids) if bisect.bisect(ids, id) not in told]
+                if loses and missing and bisect.bisect(ids, min(missing)) == 0:
+                    # Who had none of its events yet asks from the oldest on, and is told of no gap.
+                    missing = [id for id in missing if ids and id > ids[0]]
+                if missing:
+                    wrong.append(f"{len(missing)} lost for {follower.name} in {channel}, the first is {min(missing)}")
+        assert not wrong, f"{len(wrong)} things: {wrong[:10]}"
+
+    def log(self):
+        return "".join(server.output() for server in self.servers)
