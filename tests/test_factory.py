@@ -70,7 +70,7 @@ def test_a_publisher_in_another_process_needs_the_store_alone(tmp_path):
         assert app.test_client().get("/subscribe/news?timeout=0").json["id"] == id
 
 
-@pytest.mark.parametrize("url", ["redis://x", "sqlite://x", "sqlite:///", "memory://x", "memory:", "nonsense"])
+@pytest.mark.parametrize("url", ["postgres://x", "sqlite://x", "sqlite:///", "memory://x", "memory:", "nonsense"])
 def test_a_store_that_does_not_exist_raises(url):
     with pytest.raises(SettingsError, match="BIDE_STORE="):
         create_app(Settings(store=url))

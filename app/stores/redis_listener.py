@@ -112,7 +112,7 @@ class RedisListener:
                 while True:
                     for _ in range(MESSAGES):
                         self._hear(*self._way.receive())
-                    pause = AGAIN_SECONDS[0]
+                        pause = AGAIN_SECONDS[0]
                     gevent.sleep(0)
             except (RedisError, OSError) as error:
                 self._trouble = error

@@ -101,6 +101,11 @@ class RedisServer:
             self.log.close()
             self.process = None
 
+    def lose(self, count):
+        """While it is not running, take so many bytes off the end of its append-only file."""
+        (path,) = (self.folder / "appendonlydir").glob("*.incr.aof")
+        os.truncate(path, max(0, path.stat().st_size - count))
+
     def __enter__(self):
         return self.start()
 
