@@ -199,7 +199,7 @@ class TestDeaf:
             eventually(lambda: not other._hearing.hears)
             with pytest.raises(StoreUnavailable):
                 other.check()
-            eventually(lambda: "are not heard" in caplog.text)
+            eventually(lambda: caplog.text.count("are not heard") == 2)
             client.execute_command("ACL", "SETUSER", "default", "allchannels")
         put(one, "a", 1)
         settle(one, other)
