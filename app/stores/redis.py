@@ -220,7 +220,7 @@ class RedisStore(Store):
             mine: self._questions.answered,
         }
         self._hearing = RedisListener(
-            self._link, self._keys, self._mark, listener, self._channels.past, controls, probe=mine
+            self._link, self._keys, self._mark, listener, self._channels.pasts, controls, probe=mine
         )
         self._hearing.await_hearing(LISTEN_SECONDS)
 

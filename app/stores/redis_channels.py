@@ -17,8 +17,8 @@ _CHANNEL: Final = Script("redis.lua")
 _BASE: Final = Script("redis_base.lua")
 #: Every process looks at the index three times in so long.
 NAMED_AGAIN_US: Final = 15_000_000
-#: More than any page may have.
-NO_BOUND: Final = 2**40
+#: Of messages in one read of a stream on behalf of those who wait.
+PAST_BYTES: Final = 1024 * 1024
 DAY_SECONDS: Final = 86400.0
 
 
@@ -88,10 +88,10 @@ class RedisChannels:
         """What redis.lua answers to one of its calls."""
         return self._link.run(_CHANNEL, self._keys.of(channel), *self._arguments(what, channel), *arguments)
 
-    def call_all(self, what: str, channels: Sequence[str]) -> list[Any]:
-        """What it answers for each of several channels, asked at once; what it does may be done twice."""
-        calls = [(self._keys.of(channel), self._arguments(what, channel)) for channel in channels]
-        return self._link.run_all(_CHANNEL, calls)
+    def call_all(self, what: str, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """What it answers for each of several channels with arguments, asked at once; it may be done twice."""
+        words = [(self._keys.of(channel), [*self._arguments(what, channel), *rest]) for channel, rest in calls]
+        return self._link.run_all(_CHANNEL, words)
 
     def _arguments(self, what: str, channel: str) -> list[Any]:
         retention = self.retention(channel)
@@ -142,14 +142,17 @@ class RedisChannels:
         reading = Reading(True, int(head), int(floor) if floor else int(head), int(oldest) if oldest else None, events)
         return (_broken(reading, id) if direction == "after" else reading), int(deleted)
 
-    def past(self, channel: str, after: int, limit: int) -> Past:
-        """Every event after an id, whatever links it to that."""
-        answer = self.call("read", channel, "after", after, limit, NO_BOUND)
-        return Past(list(_events(channel, answer)), int(answer[3])) if answer else Past([], 0)
+    def pasts(self, places: Sequence[tuple[str, int]], limit: int) -> list[Past]:
+        """The events after an id of each of several channels, whatever links them to that."""
+        calls = [(channel, ("after", after, limit, PAST_BYTES)) for channel, after in places]
+        return [
+            Past(list(_events(channel, answer)), int(answer[0]), int(answer[3])) if answer else Past([], 0, 0)
+            for (channel, _), answer in zip(places, self.call_all("read", calls), strict=True)
+        ]
 
     def infos(self, channels: Sequence[str]) -> list[ChannelInfo | None]:
         """Each as it is listed, None for one that is not known."""
-        answers = self.call_all("info", channels)
+        answers = self.call_all("info", [(channel, ()) for channel in channels])
         return [_info(name, answer) if answer else None for name, answer in zip(channels, answers, strict=True)]
 
 

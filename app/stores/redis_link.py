@@ -1,8 +1,7 @@
-"""The way to one Redis server: connections that greenlets share, and one that a listener has for itself.
+"""Calls to one Redis server, over connections that greenlets share (`redis_way.py`).
 
-redis-py's connections do the protocol, TLS and passwords. Its clients and their defaults are not used: they send a
-script again whose answer was lost, which appends twice; the 101st greenlet at once is refused; and a server that
-stopped answering is waited for without end.
+redis-py's clients and their defaults are not used: they send a script again whose answer was lost, which appends twice;
+the 101st greenlet at once is refused; and a server that stopped answering is waited for without end.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from gevent import socket
 from gevent.lock import BoundedSemaphore
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import Connection, parse_url
 from redis.exceptions import (
     AuthenticationError,
     ConnectionError,
@@ -28,6 +26,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from ..errors import SettingsError, StoreUnavailable
+from .redis_way import KINDS, Way
 
 log = logging.getLogger("bide.store")
 
@@ -40,81 +39,6 @@ ANSWER_SECONDS: Final = 5.0
 RETRY_AFTER: Final = 1
 #: What the server refuses is said once in so long, however often it does.
 REPEAT_SECONDS: Final = 60.0
-
-
-class _Tcp(Connection):
-    """Its socket is gevent's whether or not the process is patched: a server waits in many greenlets at once."""
-
-    def _connect(self) -> Any:
-        client = socket.create_connection((self.host, self.port), self.socket_connect_timeout)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(self.socket_timeout)
-        return client
-
-
-class _Unix(UnixDomainSocketConnection):
-    def _connect(self) -> Any:
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(self.socket_connect_timeout)
-        client.connect(self.path)
-        client.settimeout(self.socket_timeout)
-        return client
-
-
-#: TLS is left as it is: a gunicorn worker is patched.
-_KINDS: Final[dict[Any, Any]] = {
-    Connection: _Tcp,
-    UnixDomainSocketConnection: _Unix,
-    SSLConnection: SSLConnection,
-}
-
-
-class Way:
-    """One connection, and the run of the server that it leads to: another after a restart, and on another server."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._closed = False
-        self.run = ""
-        try:
-            connection.connect()
-            about = self.call(b"INFO", b"server")
-        except BaseException:
-            self.close()
-            raise
-        for line in about.split(b"\r\n"):
-            if line.startswith(b"run_id:"):
-                self.run = line[7:].decode()
-
-    def send(self, *words: Any) -> None:
-        if self._closed:
-            raise ConnectionError("It was closed")  # redis-py would make another, unasked
-        self._connection.send_command(*words, check_health=False)
-
-    def receive(self) -> Any:
-        """The next answer. Raises TimeoutError of redis-py where none came in time."""
-        try:
-            return self._connection.read_response(disable_decoding=True)
-        except Exception as error:
-            if self._closed:  # by another greenlet: redis-py meets that in many ways
-                raise ConnectionError("It was closed") from error
-            raise
-
-    def call(self, *words: Any) -> Any:
-        self.send(*words)
-        return self.receive()
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the server closed it, or said something unasked, while nobody used it."""
-        try:
-            return bool(self._connection.can_read(timeout=0))
-        except (RedisError, OSError):
-            return True
-
-    def close(self) -> None:
-        self._closed = True
-        self._connection.disconnect()
 
 
 class Script:
@@ -131,7 +55,7 @@ class Link:
     def __init__(self, url: str) -> None:
         try:
             options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
-            self._kind = _KINDS[options.pop("connection_class", Connection)]
+            self._kind = KINDS[options.pop("connection_class", Connection)]
             self._options = {**_DEFAULTS, **options, **_OURS}
             self._kind(**self._options)  # connects to nothing yet
         except (TypeError, ValueError, RedisError) as error:
@@ -156,7 +80,7 @@ class Link:
 
     def many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands at once, and return what each answers. Raises StoreUnavailable where one of them failed."""
-        answers: list[Any] = self._on(lambda way: _many(way, commands))
+        answers: list[Any] = self._on(lambda way: way.many(commands))
         return answers
 
     def run(self, script: Script, keys: Sequence[Any], *arguments: Any) -> Any:
@@ -263,30 +187,15 @@ _OURS: Final[dict[str, Any]] = {
 }
 
 
-def _many(way: Way, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    for words in commands:
-        way.send(*words)
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(way.receive())
-        except ResponseError as error:
-            answers.append(error)
-    for answer in answers:
-        if isinstance(answer, ResponseError):
-            raise answer
-    return answers
-
-
 def _run_all(way: Way, script: Script, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
     if not script.sha:
         script.sha = way.call(b"SCRIPT", b"LOAD", script.text)
     commands = [(b"EVALSHA", script.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
     try:
-        return _many(way, commands)
+        return way.many(commands)
     except NoScriptError:
         script.sha = way.call(b"SCRIPT", b"LOAD", script.text)
-        return _many(way, commands)
+        return way.many(commands)
 
 
 def _run(way: Way, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import gevent
@@ -21,8 +21,9 @@ from ..errors import StoreUnavailable
 from ..events import Event
 from .base import Listener
 from .redis_keys import Keys
-from .redis_link import Link, Way
+from .redis_link import Link
 from .redis_watches import Past, Watches
+from .redis_way import Way
 
 log = logging.getLogger("bide.store")
 
@@ -51,7 +52,7 @@ class RedisListener:
         keys: Keys,
         mark: str,
         listener: Listener,
-        read: Callable[[str, int, int], Past],
+        read: Callable[[Sequence[tuple[str, int]], int], Sequence[Past]],
         controls: dict[bytes, Callable[[bytes], None]],
         probe: bytes,
     ) -> None:

@@ -52,7 +52,8 @@ class RedisSweep:
             return False
         quiet: dict[str, tuple[bytes, bool]] = {}
         listed = [name.decode() for name in names]
-        for name, answer in zip(listed, self._channels.call_all("sweep", listed), strict=True):
+        answers = self._channels.call_all("sweep", [(name, ()) for name in listed])
+        for name, answer in zip(listed, answers, strict=True):
             if answer == [b"gone"]:
                 self._channels.base(lost=name)
                 named.pop(name, None)

@@ -29,7 +29,8 @@ QUIET_SECONDS: Final = 60.0
 QUIET_CHANNELS: Final = 20_000
 #: Who appended waits so long until everybody here was told, where something comes between.
 BEHIND_SECONDS: Final = 0.5
-#: Events in one read of a stream, and events of a channel that wait while its stream is read.
+#: Streams that are read at once, events of each, and events of a channel that wait while its stream is read.
+STREAMS: Final = 50
 EVENTS: Final = 500
 WAITING: Final = 1000
 #: Before a stream that could not be read is tried again.
@@ -37,9 +38,11 @@ AGAIN_SECONDS: Final = 0.5
 
 
 class Past(NamedTuple):
-    """What a stream has after an id; `deleted` is the id up to which a delete has removed what there was."""
+    """What a stream has after an id, or the first part of it; `head` is the last id that the channel gave, `deleted`
+    the id up to which a delete has removed what there was."""
 
     events: Sequence[Event]
+    head: int
     deleted: int
 
 
@@ -62,13 +65,13 @@ class Watch:
 
 
 class Watches:
-    """All of one process. `read` gives what a channel's stream has after an id, `subscribe` and `unsubscribe` are told
-    of channels that begin and end to be watched."""
+    """All of one process. `read` gives what streams have after an id of each, so many events at most; `subscribe` and
+    `unsubscribe` are told of channels that begin and end to be watched."""
 
     def __init__(
         self,
         listener: Listener,
-        read: Callable[[str, int, int], Past],
+        read: Callable[[Sequence[tuple[str, int]], int], Sequence[Past]],
         subscribe: Callable[[Iterable[str]], None],
         unsubscribe: Callable[[Iterable[str]], None],
     ) -> None:
@@ -226,44 +229,61 @@ class Watches:
             self._reading = gevent.spawn(self._read_due)
 
     def _read_due(self) -> None:
+        alone = 0
         try:
             while self._due:
-                channel = self._due[0]
+                channels = [self._due.popleft() for _ in range(1 if alone else min(STREAMS, len(self._due)))]
+                alone = max(0, alone - 1)
                 try:
-                    self._read_on(channel)
+                    self._due += self._read_on(channels)
                 except Exception as error:
                     if not isinstance(error, StoreUnavailable):  # the link has said so
                         log.exception("a stream cannot be read; trying again")
                     gevent.sleep(AGAIN_SECONDS)
-                    self._due.append(channel)  # the others do not wait for this one
-                self._due.popleft()
+                    if len(channels) > 1:
+                        # One that cannot be read must not hold up the others.
+                        alone = len(channels)
+                        self._due.extendleft(reversed(channels))
+                    else:
+                        self._due += channels
         finally:
             self._reading = None
 
-    def _read_on(self, channel: str) -> None:
-        """Announce what the stream has, then what has come meanwhile."""
-        watch = self._watches.get(channel)
-        while watch is not None and watch.known is not None:
-            before = len(watch.waiting)
-            past = self._read(channel, watch.known, EVENTS)
-            if self._watches.get(channel) is not watch:
-                return
-            if watch.deleted is None:
-                watch.deleted = past.deleted
-            elif past.deleted > watch.deleted:
-                self.end(channel, past.deleted)
-            new = [event for event in past.events if event.id > watch.known]
-            if new:
-                watch.known = new[-1].id
-                if self._listener.hears(channel):
-                    self._listener.announce(new)
-            if len(watch.waiting) >= WAITING:
-                watch.waiting = []  # not all that came found room
-            elif len(past.events) < EVENTS:
-                watch.fences = False
-                waiting, watch.waiting = watch.waiting, []
-                # What came before the read and is not in the stream is gone, however it went: it would be looked for
-                # again and again.
-                for event in waiting[before:]:
-                    self._feed(channel, watch, [event])
-                return
+    def _read_on(self, channels: Sequence[str]) -> list[str]:
+        """Announce what the streams have, then what has come meanwhile; those of which there is more to read."""
+        reads = []
+        for channel in dict.fromkeys(channels):
+            watch = self._watches.get(channel)
+            if watch is not None and watch.known is not None:
+                reads.append((channel, watch, watch.known, len(watch.waiting)))
+        pasts = self._read([(channel, after) for channel, _, after, _ in reads], EVENTS)
+        more = []
+        for (channel, watch, _, before), past in zip(reads, pasts, strict=True):
+            # Else it was left meanwhile; perhaps it is watched again, and that has a fence of its own.
+            if self._watches.get(channel) is watch and not self._take(channel, watch, past, before):
+                more.append(channel)
+        return more
+
+    def _take(self, channel: str, watch: Watch, past: Past, before: int) -> bool:
+        """Whether that was all; `before` of those that wait came before the read."""
+        if watch.deleted is None:
+            watch.deleted = past.deleted
+        elif past.deleted > watch.deleted:
+            self.end(channel, past.deleted)
+        new = [event for event in past.events if event.id > (watch.known or 0)]
+        if new:
+            watch.known = new[-1].id
+            if self._listener.hears(channel):
+                self._listener.announce(new)
+        if len(watch.waiting) >= WAITING:
+            watch.waiting = []  # not all that came found room
+            return False
+        if past.events and past.events[-1].id < past.head:
+            return False
+        watch.fences = False
+        waiting, watch.waiting = watch.waiting, []
+        # What came before the read and is not in the stream is gone, however it went: it would be looked for again and
+        # again.
+        for event in waiting[before:]:
+            self._feed(channel, watch, [event])
+        return True

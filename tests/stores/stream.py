@@ -21,20 +21,26 @@ class Stream:
         self.holds = False
         self.held = []
         self.reads = 0
+        #: Events in one read, whatever is asked for.
+        self.most = 1000
 
     def add(self, *ids):
         new = [event(id) for id in ids]
         self.events += new
         return new
 
-    def read(self, channel, after, limit):
+    def read(self, places, limit):
         self.reads += 1
-        past = Past([event for event in self.events if event.id > after][:limit], self.deleted)
+        pasts = [self.past(after, limit) for _, after in places]
         if self.holds:
             answer = AsyncResult()
             self.held.append(answer)
             answer.get()
-        return past
+        return pasts
+
+    def past(self, after, limit):
+        head = self.events[-1].id if self.events else 0
+        return Past([event for event in self.events if event.id > after][: min(limit, self.most)], head, self.deleted)
 
     def answer(self):
         self.holds = False

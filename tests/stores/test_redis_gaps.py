@@ -1,5 +1,7 @@
 """What a Redis server lost is told as a gap: no cursor is taken past an event without a word, and no id comes twice."""
 
+from contextlib import closing
+
 import pytest
 
 from app.stores.base import Key
@@ -73,6 +75,23 @@ class TestAnotherRun:
         assert messages(store.read("a", ids[0], 2, 2**30)) == [1, 2]
         assert messages(store.read("a", ids[0], 3, 2**30)) == [1, 2]
         assert messages(store.read_before("a", ids[4] + 1, 3, 2**30)) == [2, 3, 4]
+
+    def test_a_server_that_was_a_replica_in_between_has_the_data_of_another(self, own_server, joined):
+        """And goes on under the run id that it had, so that its own last event seems to be the one before."""
+        first, second = (own_server(repl_diskless_sync_delay=0) for _ in range(2))
+        store = joined(first.url)
+        with closing(first.client) as here, closing(second.client) as there:
+            there.replicaof("127.0.0.1", first.port)
+            kept = put(store, "a", 0).last_id
+            assert here.wait(1, 5000) == 1
+            there.replicaof("NO", "ONE")
+            lost = put(store, "a", 1).last_id
+            here.replicaof("127.0.0.1", second.port)
+            eventually(lambda: here.info("replication")["master_link_status"] == "up")
+            here.replicaof("NO", "ONE")
+            here.client_kill_filter(_type="normal", skipme=True)  # as Sentinel does
+        put(store, "a", 2)
+        assert pages(store, "a", kept) == pages(store, "a", lost) == ["gap", 2]
 
 
 LOSSES = {

@@ -135,10 +135,10 @@ def test_a_stream_that_cannot_be_read_does_not_hold_up_the_others(ear, stream, m
     monkeypatch.setattr(redis_watches, "AGAIN_SECONDS", 0.001)
     trouble = [True]
 
-    def read(channel, after, limit):
-        if channel == "bad" and trouble:
+    def read(places, limit):
+        if trouble and "bad" in dict(places):
             raise StoreUnavailable("not now")
-        return stream.read(channel, after, limit)
+        return stream.read(places, limit)
 
     watches = Watches(ear, read, lambda _: None, lambda _: None)
     for channel in ("bad", "a"):
@@ -150,6 +150,30 @@ def test_a_stream_that_cannot_be_read_does_not_hold_up_the_others(ear, stream, m
     trouble.clear()
     settle(watches)
     assert not any(watch.fences for watch in watches._watches.values())
+
+
+def test_what_is_more_than_a_read_may_have_is_read_in_parts(watches, stream, ear, monkeypatch):
+    """As of events so large that their bytes end a read before its number of events does."""
+    monkeypatch.setattr(stream, "most", 2)
+    watches.watch("a")
+    watches.began("a", 0, 0)
+    stream.add(*range(1, 6))
+    watches.confirmed("a")
+    settle(watches)
+    assert heard(ear, *range(1, 6))
+    assert stream.reads == 3
+
+
+def test_streams_are_read_many_at_once(watches, stream, ear):
+    for number in range(200):
+        watches.watch(f"c{number}")
+        watches.began(f"c{number}", 5, 0)
+    stream.add(6)
+    for number in range(200):
+        watches.confirmed(f"c{number}")
+    settle(watches)
+    assert len(ear.events) == 200
+    assert stream.reads <= 200 / redis_watches.STREAMS
 
 
 class TestDeletes:
