@@ -98,6 +98,7 @@ def test_a_server_with_settings_of_its_own_is_measured_in_the_rows_that_name_it_
     of = {name: [row.name for row in rows.rows_of(server)] for name, server in BY_NAME.items()}
     assert of["bide-2"] == ["fanout-2"]
     assert of["bide-18000"] == ["park-18000"]
+    assert of["bide-redis"] == ["fanout", "publish", "way"]
     assert of["naive"] == ["park", "fanout", "publish", "catchup", "paced", "burst"]
     assert set(of["naive"]) < set(of["nchan"]) < set(of["bide"])
     assert set().union(*of.values()) == {row.name for row in rows.ROWS}
@@ -111,8 +112,18 @@ def test_its_settings_are_the_servers_alone(here):
     assert settings.shipped_settings()["settings"]["workers"] == "1"
 
 
+def test_a_store_on_redis_has_a_server_of_its_own(here):
+    with servers.Running(BY_NAME["bide-redis"]) as running:
+        assert len(running.pids()) == 2  # what Redis takes is not the worker's
+        (redis,) = here.rglob("appendonlydir")
+        assert redis.parent == running.folder
+        assert not list(running.folder.rglob("bide.db"))
+    assert not list(here.iterdir())
+
+
 def report(mode="fanout", **changes):
     plain = {"mode": mode, "deliveries": 100, "publishes": 10, "server_cpu_seconds": 0.001}
+    plain |= {"deliveries_per_second": 100}
     return plain | dict.fromkeys(rows.WRONGS, 0) | changes
 
 
@@ -147,6 +158,11 @@ def test_an_aim_is_judged_beside_what_it_is_measured_by():
     assert told(results, "of 10,000 |") == ["| KiB a parked poll of 10,000 | 1.5 | - | - | at most 2 | yes |"]
     results["bide"]["park"] = [parked(2.01)]
     assert told(results, "of 10,000 |")[0].endswith("| at most 2 | **no** |")
+    results["bide-redis"] = {"fanout": [report(deliveries_per_second=900)], "way": [report(latency_ms={"p50": 2.5})]}
+    results["bide"] |= {"fanout": [report(deliveries_per_second=1000)], "way": [report(latency_ms={"p50": 1.4})]}
+    each, way = told(results, "on Redis |")[:2]
+    assert each.endswith("| 1,111 | Bide: 1,000 | 0.90 | at least 0.9 | yes |")
+    assert way.endswith("| 2.5 | Bide: 1.4 | +1.10 | at most 1 more | **no** |")
     results["bide-18000"] = {"park-18000": [parked(4.5) | {"server_cpu_seconds": 0.03}]}
     memory, cpu = told(results, "18,000")
     assert memory.endswith("| 43.9 | - | - | at most 45 | yes |")

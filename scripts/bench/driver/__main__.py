@@ -56,7 +56,7 @@ def main():
                         results[server.name].setdefault(row.name, []).append(measure(running, row, seconds))
     progress.end()
 
-    print(f"\n{of_servers([server for server in servers if not server.settings], results)}\n")
+    print(f"\n{of_servers([server for server in servers if server.is_shipped], results)}\n")
     print(f"{of_aims(results)}\n")
     scaled = [server for server in servers if server.name in SCALED]
     if scaled:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import resource
+import shutil
 import signal
 import socket
 import string
@@ -30,7 +31,8 @@ START_SECONDS = 30
 class Server:
     """`command` gets the port and a folder of its own; the environment says both to those who read it there.
     `settings` are variables of its own: a server that has some is measured in the rows that name it, and no others.
-    `both_cores` lets it use the load's as well."""
+    `both_cores` lets it use the load's as well. With `redis` its store is on a Redis server, which shares the load's
+    core: it is on another machine as well."""
 
     name: str
     title: str
@@ -41,6 +43,12 @@ class Server:
     nchan: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     both_cores: bool = False
+    redis: bool = False
+
+    @property
+    def is_shipped(self):
+        """It has no settings of its own."""
+        return not self.settings and not self.redis
 
     def command(self, port, folder):
         if self.gunicorn:
@@ -53,6 +61,8 @@ class Server:
         return [sys.executable, str(PEERS / self.module), str(port)]
 
     def available(self):
+        if self.redis:
+            return shutil.which("redis-server") is not None
         return not self.nchan or NCHAN_MODULE.exists()
 
     def versions(self):
@@ -61,7 +71,11 @@ class Server:
             package = ["dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan"]
             nchan = subprocess.run(package, capture_output=True, text=True, check=False).stdout
             return f"nchan {nchan or '(unknown)'}, {told.strip().rpartition(' ')[2]}"
-        return ", ".join(f"{package} {version(package)}" for package in self.packages)
+        told = ", ".join(f"{package} {version(package)}" for package in self.packages)
+        if self.redis:
+            words = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
+            told += f", Redis {words.partition('v=')[2].partition(' ')[0]}"
+        return told
 
 
 BIDE = ("flask", "gunicorn", "gevent")
@@ -75,6 +89,7 @@ SERVERS = [
     Server("aiohttp", "aiohttp", ("aiohttp",), "aiohttp_server.py"),
     Server("nchan", "Nchan", nchan=True),
     Server("bide-2", "Bide, 2 workers", BIDE, gunicorn="wsgi:app", settings={"WEB_CONCURRENCY": "2"}, both_cores=True),
+    Server("bide-redis", "Bide on Redis", (*BIDE, "redis"), gunicorn="wsgi:app", redis=True),
     Server("bide-18000", "Bide, 18,000 polls", BIDE, gunicorn="wsgi:app", settings={"BIDE_MAX_POLLS": "18000"}),
 ]
 
@@ -117,6 +132,11 @@ def environment(port, folder):
     return os.environ | {"PORT": str(port), "BIDE_DATA_DIR": str(folder / "data")}
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 class Running:
     """One server on a free port, to be used as a context manager."""
 
@@ -125,16 +145,17 @@ class Running:
         # On the checkout's disk, where the store of a server lies that is started there, and not in memory.
         self._folder = tempfile.TemporaryDirectory(prefix=f"{server.name}-", dir=BUILD)
         self.folder = Path(self._folder.name)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
+        self._redis = None
 
     def __enter__(self):
         core, other = cores()
         self._log = (self.folder / "log").open("w+")
+        settings = self.server.settings | ({"BIDE_STORE": self._start_redis(other)} if self.server.redis else {})
         self.process = subprocess.Popen(
             self.server.command(self.port, self.folder),
             cwd=ROOT,
-            env=environment(self.port, self.folder) | self.server.settings,
+            env=environment(self.port, self.folder) | settings,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -153,8 +174,32 @@ class Running:
         with contextlib.suppress(ProcessLookupError):  # it did not start
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self._redis is not None:
+            self._redis.kill()
+            self._redis.wait()
         self._log.close()
         self._folder.cleanup()
+
+    def _start_redis(self, core):
+        """A Redis server that writes to a file what it acknowledged, within a second; the URL of its store."""
+        port = free_port()
+        options = {"port": port, "bind": "127.0.0.1", "dir": self.folder, "appendonly": "yes", "save": ""}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        self._redis = subprocess.Popen(
+            ["redis-server", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=on_cores(core),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return f"redis://127.0.0.1:{port}/0"
+            if self._redis.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("bench: redis-server does not start")
+            time.sleep(0.02)
 
     def _await_ready(self):
         deadline = time.monotonic() + START_SECONDS

@@ -29,6 +29,16 @@ def p99(report):
     return report["latency_ms"]["p99"] if report["deliveries"] else None
 
 
+def p50(report):
+    """None where nothing came in time to be measured."""
+    return report["latency_ms"]["p50"] if report["deliveries"] else None
+
+
+def each(report):
+    """From one delivery to the next, in µs."""
+    return 1e6 / report["deliveries_per_second"] if report["deliveries"] else None
+
+
 def smaller_part(report):
     """Per cent of the connections that the one of two workers has which has fewer."""
     fewer, more = sorted(report["server_descriptors"])[-2:]
@@ -61,7 +71,8 @@ GROWTH = [
 
 @dataclass(frozen=True)
 class Aim:
-    """What Bide's worker must reach: beside another server or itself (`least` or `most` times its figure), or alone."""
+    """What Bide's worker must reach: beside another server or itself (`least` or `most` times its figure, `more` than
+    it), or alone."""
 
     title: str
     server: str
@@ -70,6 +81,7 @@ class Aim:
     beside: tuple[str, str] | None = None
     least: float | None = None
     most: float | None = None
+    more: float | None = None
 
 
 #: "least" where the other's figure is to be so many times ours, all of which are the better the smaller they are.
@@ -83,6 +95,16 @@ AIMS = [
     Aim("KiB a parked poll of 10,000", "bide", "park", kib, most=2),
     Aim("KiB a parked poll of 10,000 with a browser's head", "bide", "park-browser", kib, most=2),
     Aim("idle CPU %, 10,000 polls with a byte behind each", "bide", "park-behind", idle, most=1),
+    Aim(
+        "µs from a delivery to the next, to 1,000, on Redis",
+        "bide-redis",
+        "fanout",
+        each,
+        ("bide", "fanout"),
+        least=0.9,
+    ),
+    Aim("p50 ms of an event, on Redis", "bide-redis", "way", p50, ("bide", "way"), more=1),
+    Aim("CPU µs of a publish, on Redis", "bide-redis", "publish", cost, ("bide", "publish")),
     Aim("MiB of 18,000 parked polls", "bide-18000", "park-18000", mib, most=45),
     Aim("idle CPU % of 18,000 parked polls", "bide-18000", "park-18000", idle, most=1),
 ]
@@ -142,10 +164,10 @@ def of_aims(results):
             cells[2] = f"{TITLES[server]}: {told(theirs)}"
             judged = None
             if ours and theirs:
-                judged = theirs / ours if aim.least else ours / theirs
-                cells[3] = f"{judged:.2f}"
-        if bound := aim.least or aim.most:
-            cells[4] = f"at {'least' if aim.least else 'most'} {bound:g}"
+                judged = theirs / ours if aim.least else ours - theirs if aim.more else ours / theirs
+                cells[3] = f"{judged:+.2f}" if aim.more else f"{judged:.2f}"
+        if bound := aim.least or aim.most or aim.more:
+            cells[4] = f"at {'least' if aim.least else 'most'} {bound:g}" + (" more" if aim.more else "")
             if judged is not None:
                 cells[5] = "yes" if (judged >= bound if aim.least else judged <= bound) else "**no**"
         lines.append(line(cells))
