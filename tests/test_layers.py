@@ -37,9 +37,16 @@ FLOORS = [
     {"stores.sqlite_commits"},
     {"stores.redis_watches", "stores.sqlite_policy", "stores.sqlite_trim"},
     {"stores.redis_keys", "stores.redis_link"},
-    {"stores.base", "stores.sqlite_file", "stores.wakeups"},
+    {"stores.base", "stores.redis_way", "stores.sqlite_file", "stores.wakeups"},
     {"config", "events", "messages"},
-    {"errors", "names", "version"},
+    {"errors", "names"},
+    {"client"},
+    {"client.client"},
+    {"client.listening"},
+    {"client.subscription"},
+    {"client.places", "client.wire"},
+    {"client.backoff", "client.events"},
+    {"client.errors", "version"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 
@@ -49,8 +56,9 @@ OF_HTTP = ("factory", "access", "channels", "dispatch", "service")
 #: Modules of stubs, there for the type checker alone: importing one for real would fail.
 STUBS = {"_typeshed"}
 
-#: What the package looks up late, when it is first asked for, so that who publishes does without Flask.
-LATE = {"factory"}
+#: What the package looks up late, when it is first asked for, so that who publishes does without Flask, and who uses
+#: the client without gevent.
+LATE = {"config", "errors", "factory", "publisher", "stores"}
 
 
 def module_of(path: Path) -> str:
@@ -135,6 +143,12 @@ def test_the_package_never_says_its_own_name(module):
 def test_flask_is_known_to_the_http_packages_only(module):
     if module.partition(".")[0] not in OF_HTTP:
         assert not foreign_imports(module) & {"flask", "werkzeug"}
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.partition(".")[0] == "client"])
+def test_the_client_knows_nothing_of_the_server(module):
+    assert {other for other in own_imports(module) if other.partition(".")[0] != "client"} <= {"version"}
+    assert not foreign_imports(module) & {"gevent", "msgspec"}
 
 
 @every_module

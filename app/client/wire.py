@@ -1,0 +1,230 @@
+"""Requests that can be ended from outside.
+
+A poll waits for half a minute in a `recv` of its thread. To end it at once another thread shuts its socket down, which
+requests has no way to do. So the connections are made here: each keeps a second descriptor of its socket, by which it
+is reached while it connects, shakes hands or waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from ..version import VERSION
+from .backoff import retry_after_of
+from .errors import BadAnswer, ClientError, NotAllowed, Refused, Unavailable, Unreachable
+
+CONNECT_SECONDS: Final = 5.0
+#: Statuses below 500 after which the same request may be tried again.
+TRANSIENT: Final = frozenset({408, 425, 429})
+
+
+class Answer(NamedTuple):
+    """What a server said: `body` is its JSON, an object."""
+
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+class Wire:
+    """A session with one server. `connections` is how many it keeps open between requests."""
+
+    def __init__(self, url: str, token: str | None, client_id: str, connections: int = 1) -> None:
+        self._url = url.rstrip("/")
+        self._over = threading.Event()
+        self._handles: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._looking = threading.Lock()
+        self._session = requests.Session()
+        self._session.headers.update({"User-Agent": f"bide-client/{VERSION}", "X-Client-ID": client_id})
+        # As an auth: else requests would put a password of ~/.netrc in the header's place.
+        self._session.auth = _Bearer(token)
+        adapter = _Adapter(self, connections)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._over.is_set()
+
+    def cut(self) -> None:
+        """End what is on its way, and everything from now on. May be called by any thread or greenlet."""
+        self._over.set()
+        with self._looking:
+            handles = list(self._handles)
+        for handle in handles:
+            with contextlib.suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the connections, once nothing is on its way."""
+        self._session.close()
+
+    def rest(self, seconds: float) -> None:
+        """Wait so long, or until the wire is cut."""
+        self._over.wait(seconds)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 10.0,
+    ) -> Answer:
+        """One request, with `content` as JSON where it is not None; its answer is waited for so many seconds. Raises
+        ClientError, and ValueError or TypeError for a content that is no JSON."""
+        sent = dict(headers or {})
+        data = None
+        if content is not None:
+            data = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            # What redirects does so for a reason that a person has to see; and a POST would become a GET.
+            response = self._session.request(
+                method,
+                self._url + path,
+                params,
+                data,
+                sent,
+                timeout=(CONNECT_SECONDS, seconds),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            if self.is_cut:
+                raise ClientError("The client was closed") from error
+            if isinstance(error, ValueError):  # as the URL is one that cannot be used
+                raise ClientError(f"{self._url} cannot be asked: {error}") from error
+            raise Unreachable(f"{self._url} does not answer: {_reason(error)}") from error
+        if self.is_cut:
+            raise ClientError("The client was closed")
+        return _answer(response)
+
+    def connect(self, host: str, port: int, seconds: Any, options: Any) -> tuple[socket.socket, socket.socket]:
+        """A connected socket, and a second descriptor of it. Raises OSError."""
+        trouble: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            sock = handle = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                for option in options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(seconds)
+                handle = sock.dup()
+                with self._looking:
+                    self._handles.add(handle)
+                # In this order: who cuts the wire now finds the handle, or has set the flag before.
+                if self.is_cut:
+                    raise OSError("The client was closed")
+                sock.connect(address)
+                return sock, handle
+            except OSError as error:
+                trouble = error
+                for each in (sock, handle):
+                    if each is not None:
+                        each.close()
+        raise trouble or OSError(f"{host} has no address")
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections by the wire."""
+
+    def __init__(self, wire: Wire, connections: int) -> None:
+        self._wire = wire
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        _use(self._wire, self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*arguments, **options)
+        _use(self._wire, manager)
+        return manager
+
+
+def _use(wire: Wire, manager: PoolManager) -> None:
+    class Reached(HTTPConnection):
+        _handle: socket.socket | None = None
+
+        def _new_conn(self) -> socket.socket:
+            sock, self._handle = wire.connect(self.host, self.port, self.timeout, self.socket_options)
+            return sock
+
+        def close(self) -> None:
+            super().close()
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+    class ReachedHTTPS(Reached, HTTPSConnection):
+        pass
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Reached
+
+    class PoolHTTPS(HTTPSConnectionPool):
+        ConnectionCls = ReachedHTTPS
+
+    manager.pool_classes_by_scheme = {"http": Pool, "https": PoolHTTPS}
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of the reasons that requests wraps, as a sentence can tell it."""
+    seen = error
+    while True:
+        inner = getattr(seen, "reason", None) or (seen.args[-1] if seen.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    return getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+
+
+def _answer(response: requests.Response) -> Answer:
+    status = response.status_code
+    if status == 204:
+        return Answer(response.headers, {})
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        body = None
+    if 200 <= status < 300:
+        if not isinstance(body, dict):
+            raise BadAnswer(f"{_place(response)} does not answer as Bide does: what it says is no JSON object", status)
+        return Answer(response.headers, body)
+    told = body if isinstance(body, dict) else {}
+    text = told.get("detail") or told.get("error") or response.reason or "no reason given"
+    sentence = f"{_place(response)} says {status}: {text}"
+    if status in TRANSIENT or status >= 500:
+        raise Unavailable(sentence, status, retry_after_of(response.headers.get("Retry-After")))
+    if 300 <= status < 400 and "Location" in response.headers:
+        sentence = f"{_place(response)} leads to {response.headers['Location']}: give the client that server's URL"
+    param = told.get("param")
+    kind = NotAllowed if status in (401, 403) else Refused
+    raise kind(sentence, status, param if isinstance(param, str) else None)
+
+
+def _place(response: requests.Response) -> str:
+    """Where it was asked, without the query."""
+    return str(response.url).partition("?")[0]
