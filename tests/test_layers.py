@@ -17,6 +17,7 @@ MOST_LINES = 300
 
 FLOORS = [
     {""},
+    {"cli", "pytest_plugin"},
     {"backup", "factory"},
     {"access", "channels", "service", "worker"},
     {"worker.worker"},
