@@ -338,6 +338,8 @@ def make_certificate(folder):
         "2",
         "-subj",
         "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
     ]
     subprocess.run(
         ["openssl", "req", "-x509", *wanted, "-keyout", str(key), "-out", str(certificate)],
