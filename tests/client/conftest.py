@@ -32,7 +32,7 @@ class Puppet:
         self.asked = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._socks = []
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -97,5 +97,5 @@ class TestFile:
         assert file.read_text() == text
 
     def test_a_place_that_cannot_be_written_to_is_told_of_before_there_is_something_to_lose(self, tmp_path):
-        with pytest.raises(ClientError, match="cannot be kept in .*No such file or directory"):
+        with pytest.raises(ClientError, match=r"cannot be kept in .*No such file or directory"):
             places("a", file=tmp_path / "nowhere" / "cursors")

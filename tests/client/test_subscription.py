@@ -220,7 +220,7 @@ def test_a_token_that_is_not_enough_is_told_apart(puppet, client, status):
 
 def test_who_is_led_elsewhere_is_told_where(puppet, client):
     puppet.answer(302, b"", Location="https://elsewhere.example/x")
-    with pytest.raises(Refused, match="leads to https://elsewhere.example/x: give the client that"):
+    with pytest.raises(Refused, match=r"leads to https://elsewhere\.example/x: give the client that"):
         next(client.subscribe("a"))
 
 
