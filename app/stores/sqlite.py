@@ -25,7 +25,7 @@ from .sqlite_durable import DurableCommits
 from .sqlite_file import Execute, SQLiteFile, mark
 from .sqlite_listener import SQLiteListener
 from .sqlite_policy import FilePolicy
-from .sqlite_questions import Questions
+from .sqlite_questions import SQLiteQuestions
 from .sqlite_sweep import Sweep
 from .wakeups import Wakeups, marks
 
@@ -64,7 +64,7 @@ class SQLiteStore(Store):
             raise
         self._file.opened = True
         self._listening: SQLiteListener | None = None
-        self._questions: Questions | None = None
+        self._questions: SQLiteQuestions | None = None
         self._checkpoint: Checkpoint | None = None
         self._sweep = Sweep(self._file, self._policy, self._oldest)
 
@@ -144,7 +144,7 @@ class SQLiteStore(Store):
         return self._questions.ask(question)
 
     def listen(self, listener: Listener) -> None:
-        self._questions = Questions(
+        self._questions = SQLiteQuestions(
             self._file, self._commits, self._wakeups, listener, partial(self.announce_control, "asked"), self.now_us
         )
         self._listening = SQLiteListener(self._file, self._wakeups, listener, self._questions)

@@ -23,7 +23,7 @@ from ..errors import StoreUnavailable
 from ..events import Event
 from .base import Listener
 from .sqlite_file import SQLiteFile, mark
-from .sqlite_questions import Questions
+from .sqlite_questions import SQLiteQuestions
 from .wakeups import Wakeups
 
 log = logging.getLogger("bide.store")
@@ -39,7 +39,7 @@ ROWS = 500
 class SQLiteListener:
     """Announces to one listener until `stop`. `tell` and `appended` do not switch greenlets once they read."""
 
-    def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener, questions: Questions) -> None:
+    def __init__(self, file: SQLiteFile, wakeups: Wakeups, listener: Listener, questions: SQLiteQuestions) -> None:
         self._file = file
         self._questions = questions
         self._wakeups = wakeups

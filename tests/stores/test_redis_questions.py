@@ -10,7 +10,7 @@ import gevent
 import pytest
 import redis
 
-from app.stores import redis_questions
+from app.stores import questions
 
 from .support import Ear, eventually
 
@@ -113,7 +113,7 @@ def test_a_server_that_is_away_makes_it_partial(own_server, joined, monkeypatch)
 
 
 def test_an_answer_that_is_too_long_is_left_out_and_told(three, monkeypatch):
-    monkeypatch.setattr(redis_questions, "ANSWER_BYTES", 10)
+    monkeypatch.setattr(questions, "ANSWER_BYTES", 10)
     one = three[0]
     asking = [gevent.spawn(one.ask, {"n": n}) for n in range(3)]
     gevent.joinall(asking, raise_error=True)

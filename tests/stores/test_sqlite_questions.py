@@ -10,7 +10,7 @@ import time
 import gevent
 import pytest
 
-from app.stores import base, sqlite_listener, sqlite_questions
+from app.stores import base, questions, sqlite_listener, sqlite_questions
 
 from .support import Ear, eventually, policy, put, sweep
 
@@ -64,7 +64,7 @@ def stopped(path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(sqlite_questions, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(questions, "ASK_SECONDS", 0.05)
 
 
 def rows(path, table):
@@ -89,7 +89,7 @@ def test_every_process_answers_the_one_that_asks_first(people):
 
 
 def test_an_answer_is_there_at_once_and_not_when_the_time_is_up(people, monkeypatch):
-    monkeypatch.setattr(sqlite_questions, "ASK_SECONDS", 60)
+    monkeypatch.setattr(questions, "ASK_SECONDS", 60)
     one, _ = people("one", "two")
     begun = time.monotonic()
     assert one.ask({}).answers == ["one", "two"]
@@ -140,7 +140,7 @@ def test_equal_questions_are_asked_and_answered_once(people):
 
 
 def test_a_round_has_a_bounded_number_of_questions(people, monkeypatch):
-    monkeypatch.setattr(sqlite_questions, "QUESTIONS", 3)
+    monkeypatch.setattr(questions, "QUESTIONS", 3)
     one, two = people("one", "two")
     asking = [gevent.spawn(one.ask, {"number": number}) for number in range(10)]
     assert [each.get() for each in asking] == [(["one", "two"], False)] * 10
@@ -148,7 +148,7 @@ def test_a_round_has_a_bounded_number_of_questions(people, monkeypatch):
 
 
 def test_answers_that_would_be_too_much_at_once_are_left_out_and_told(people, monkeypatch):
-    monkeypatch.setattr(sqlite_questions, "ANSWER_BYTES", 8)
+    monkeypatch.setattr(questions, "ANSWER_BYTES", 8)
     one, _ = people("one", "two")
     asking = [gevent.spawn(one.ask, {"number": number}) for number in range(4)]
     assert [each.get() for each in asking] == [(["one", "two"], False)] * 2 + [(["one"], True)] * 2
@@ -204,7 +204,7 @@ def test_an_answer_that_comes_too_late_is_left_out_and_swept_away(people, path, 
     two._listening._questions.asked = late.update
     assert one.ask({}) == (["one"], True)
     del two._listening._questions.asked
-    gevent.sleep(sqlite_questions.PAUSE_SECONDS * 2)
+    gevent.sleep(questions.PAUSE_SECONDS * 2)
     two._listening._questions.asked(late)
     eventually(lambda: rows(path, "answers") == 1)
     clock.step(61)
@@ -229,7 +229,7 @@ def test_who_begins_to_listen_while_a_question_is_open_answers_it(people, opened
     def listen_and_be_asked(mark):
         listen(mark)
         asking.append(gevent.spawn(one.ask, {}))
-        eventually(lambda: one._questions._asked is not None and one._questions._asked[1].awaited)
+        eventually(lambda: one._questions._asked is not None and one._questions._awaited)
 
     asking, late._wakeups.listen = [], listen_and_be_asked
     late.listen(late.ear)
@@ -247,7 +247,7 @@ def test_where_the_question_cannot_be_stored_the_own_answer_is_given(people, pat
 
 
 def test_where_no_socket_can_be_made_it_is_said_that_others_may_be_missing(people, monkeypatch):
-    monkeypatch.setattr(sqlite_questions, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(questions, "ASK_SECONDS", 0.05)
     one, _ = people("one", "two")
     one._wakeups.bound = False
     assert one.ask({}).partial
@@ -284,4 +284,4 @@ def test_controls_are_kept_for_those_that_were_stopped_and_then_removed_in_steps
 
 
 def test_who_asks_waits_for_half_a_second():
-    assert base.ASK_SECONDS == sqlite_questions.ASK_SECONDS == 0.5
+    assert base.ASK_SECONDS == questions.ASK_SECONDS == sqlite_questions.ASK_SECONDS == 0.5
