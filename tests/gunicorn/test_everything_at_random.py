@@ -32,6 +32,7 @@ from tests.support.crowd import (
     uid_of,
 )
 from tests.support.servers import Server, await_that
+from tests.support.verdict import Verdict
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -68,17 +69,8 @@ def followers(seed):
     return its + [Wanderer((SILENT,), limit, timeout=1, hop=3, seed=seed) for limit in (None, 10)]
 
 
-class Verdict:
-    """What was lost, doubled and disordered, and whatever else must not be."""
-
-    def __init__(self):
-        self.counts = Counter(lost=0, doubled=0, disordered=0)
-        self.details = []
-
-    def find(self, kind, count, detail):
-        if count:
-            self.counts[kind] += count
-            self.details.append(f"{kind}: {count} {detail}")
+class FileVerdict(Verdict):
+    """Of a store that is one file, which is there to be looked into."""
 
     def judge_jobs(self, jobs, held, deleted_at):
         """Each publish that was acknowledged is stored once under its ids, what was refused is not, and the rest once
@@ -164,7 +156,7 @@ def test_whatever_happens_to_a_server_no_event_is_lost_doubled_or_disordered(
     begun = time.monotonic()
     seed = pytestconfig.getoption("--seed") or random.randrange(1, 1_000_000)
     print(f"--seed {seed}")
-    ledger, verdict = Ledger(), Verdict()
+    ledger, verdict = Ledger(), FileVerdict()
     with Server(tmp_path, workers=2, inspected=True, env=ENV) as server:
         doors = Doors(server, seed)
         at_work = [*publishers(doors, ledger, seed), Reading(doors, ledger, f"reader {seed}", 0.5)]
@@ -199,7 +191,7 @@ def test_whatever_happens_to_a_server_no_event_is_lost_doubled_or_disordered(
         verdict.judge_follower(follower, truth, held)
     verdict.judge_reader(at_work[-1].seen, held)
     record_property("table", table(seed, begun, chaos, ledger, running, verdict))
-    assert not verdict.details, "\n".join(verdict.details)
+    verdict.hold()
     assert not chaos.faults, "\n".join(chaos.faults)
     assert {channel: held[channel] for channel in DURABLE} == served
     assert all(chaos.done.values())

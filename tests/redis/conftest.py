@@ -1,6 +1,7 @@
 """Real servers of Redis' protocol, one for each test.
 
-Every run has the rows of EVERY_RUN, on one of the two servers; all the others, on both, and longer forms have --long.
+Every run has what EVERY_RUN names: test_chaos.py, which does everything that can happen once, on both servers; on one
+of them what that does not show. All the others, each of one kind of fault, and longer forms have --long.
 """
 
 import pytest
@@ -9,9 +10,7 @@ from tests.support.redis_servers import RedisServer, binaries
 
 EVERY_RUN = {
     "test_without_faults_each_has_each_event_once_and_no_stream_is_read_again",
-    "test_connections_that_are_killed_at_random_cost_nobody_an_event",
-    "test_a_server_that_is_killed_and_started_again_loses_nothing",
-    "test_what_is_flushed_is_told",
+    "test_whatever_happens_nothing_is_lost_doubled_or_disordered_and_what_redis_loses_is_told",
     "test_a_server_without_memory_refuses_until_it_has_some",
     "test_while_the_server_is_away_polls_are_held_and_publishes_refused",
 }

@@ -26,7 +26,7 @@ def test_what_was_evicted_under_load_is_told(redis_server, tmp_path, part):
             assert client.delete(f"{{bide:{channel}}}:{PARTS[part]}")
         load.go_on()
         # Without the hash the stream tells where it ends; that nothing is missing is not proven.
-        load.judge(load.settle(), loses=part == "stream", gaps=True)
+        load.judge(load.settle(), loses=part == "stream", gaps=1)
 
 
 @pytest.mark.parametrize("more", [[], ["{bide}:channels"], ["{bide}:base"], ["{bide}:channels", "{bide}:base"]])

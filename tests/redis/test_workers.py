@@ -39,7 +39,7 @@ def test_workers_that_are_reloaded_added_and_removed_behind_nginx_are_not_notice
         load.doors.servers = [proxy]
         with load:
             first, second = load.servers
-            for happens in (first.hup, lambda: one_more(second), lambda: one_less(second), second.hup):
+            for happens in (first.hup, second.one_more, second.one_less, second.hup):
                 load.await_publishes()
                 happens()
                 load.go_on(20)
@@ -47,15 +47,3 @@ def test_workers_that_are_reloaded_added_and_removed_behind_nginx_are_not_notice
         # Nothing was refused, by Bide or by nginx, and nothing was to be asked again.
         assert not sum(job.refusals + job.cuts for job in load.ledger.jobs)
         assert {status for follower in load.followers for status in follower.statuses} == {200}
-
-
-def one_more(server):
-    server.process.send_signal(signal.SIGTTIN)
-    server.workers += 1
-    server.await_ready()
-
-
-def one_less(server):
-    server.process.send_signal(signal.SIGTTOU)
-    server.workers -= 1
-    server.await_ready()

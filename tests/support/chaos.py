@@ -21,6 +21,7 @@ from tests.gunicorn.test_publisher_process import publishing_program, url_of
 from tests.gunicorn.test_store_trouble import limit_files
 from tests.support.clients import Herd, Line, get, post, reset, subscription
 from tests.support.crowd import DELETED, DURABLE, SILENT, SMALL, Patient, content
+from tests.support.deck import Deck
 from tests.support.servers import ROOT, Server, await_that, environment, is_running
 
 #: How long everybody may take to have what was published while everything is well, or soon is again.
@@ -83,18 +84,14 @@ class Chaos:
 
     def run(self, seconds, at_work):
         """Let it happen for so long, and each kind at least once; no longer than all who are at work go on."""
-        begun, deck = time.monotonic(), []
+        begun, deck = time.monotonic(), Deck(self.kinds, self.chance)
         while time.monotonic() < begun + seconds or not all(self.done.values()):
             if self.faults or not all(each.is_alive() for each in at_work):
                 break
-            if not deck:
-                deck = list(self.kinds)
-                self.chance.shuffle(deck)
-            kind = next((kind for kind in deck if not self._locked or kind not in self.STARTING), None)
+            kind = deck.deal(lambda kind: not self._locked or kind not in self.STARTING)
             if kind is None:
                 self.await_lasting(0)
                 continue
-            deck.remove(kind)
             if "lock" in kind or "SIGSTOP" in kind:
                 self.await_lasting(0)  # or two of them would last together for longer than a store waits
             print(f"{time.monotonic() - begun:8.2f} {kind}")

@@ -29,6 +29,8 @@ ENV = {
     "BIDE_MAX_IDEMPOTENCY_KEYS": 1_000_000,
 }
 REFUSED_PAUSE_SECONDS = 0.1
+#: Of a proxy whose server did not answer it: nobody knows what came of the request.
+CUT = (502, 504)
 
 
 def content(uid):
@@ -80,7 +82,7 @@ class Job:
 
     def take(self, answer):
         """Note an answer; anything but 200 and 503 is an error of the server's."""
-        if answer is None:
+        if answer is None or answer.status in CUT:
             self.cuts += 1
             return
         assert answer.status in (200, 503), (answer.status, answer.body)
@@ -155,7 +157,7 @@ class Patient:
             answer = self.ask(request)
             if answer is not None and answer.status in statuses:
                 return answer
-            assert answer is None or answer.status == 503, (answer.status, answer.body)
+            assert answer is None or answer.status in (503, *CUT), (answer.status, answer.body)
             time.sleep(REFUSED_PAUSE_SECONDS)
 
     def leave(self):
@@ -278,9 +280,9 @@ class Wanderer(Follower):
 
     def take(self, answer):
         self.statuses[answer.status] += 1
-        self.pids.add(answer.pid)
         if answer.status != 200:
             return
+        self.pids.add(answer.pid)
         body = answer.json()
         events = body.get("events", [body] if "id" in body else [])
         for channel in body.get("gaps", [self.path] if "gap" in body else []):

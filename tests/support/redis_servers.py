@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,8 @@ import pytest
 import redis
 
 START_SECONDS = 10
+#: None of these is taken by a client's end of a connection while the server is down.
+PORTS = range(15_000, 32_768)
 
 
 def binaries():
@@ -26,6 +29,14 @@ def binaries():
             (str(path) for path in Path(lite.origin).parent.rglob("valkey-server") if os.access(path, os.X_OK)), None
         )
     return found
+
+
+def free_port():
+    """One that nobody listens on."""
+    while True:
+        port = random.choice(PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def on(name):
@@ -40,8 +51,7 @@ class RedisServer:
     def __init__(self, binary, folder, **options):
         self.binary, self.folder = binary, Path(folder)
         self.folder.mkdir(exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.options = {
             "port": self.port,
             "bind": "127.0.0.1",

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.support.clients import Line, get
 from tests.support.crowd import DURABLE, ENV, Doors, Ledger, Patient, Publishing, Wanderer, Wanderers, uid_of
 from tests.support.servers import Server, await_that
+from tests.support.verdict import Verdict
 
 PUBLISHERS = 8
 FOLLOWERS = 60
@@ -25,9 +26,13 @@ SETTLE_SECONDS = 40
 class Keyed(Publishing):
     """Publishes to durable channels under keys alone: a job that was not answered is repeated until it is."""
 
+    #: The one that it is at, or was at last.
+    job = None
+
     def work(self):
         channel = self.chance.choice(DURABLE)
-        self.patient.publish(self.ledger.job([channel], self.chance.choice((1, 1, 1, 2, 7))))
+        self.job = self.ledger.job([channel], self.chance.choice((1, 1, 1, 2, 7)))
+        self.patient.publish(self.job)
 
 
 def followers(count, seed):
@@ -45,7 +50,7 @@ def followers(count, seed):
 class ScaledOut:
     """The servers and their clients, from entry to exit of a `with` block."""
 
-    def __init__(self, folder, url, *, servers=2, workers=2, count=FOLLOWERS, seed=0, **env):
+    def __init__(self, folder, url, *, servers=2, workers=2, count=FOLLOWERS, pause=PAUSE_SECONDS, seed=0, **env):
         env = ENV | {"BIDE_STORE": url} | env
         self.servers = [
             Server(folder / f"server-{number}", workers=workers, inspected=True, env=env) for number in range(servers)
@@ -54,8 +59,7 @@ class ScaledOut:
         self.doors.servers = self.servers
         self.ledger = Ledger()
         self.publishers = [
-            Keyed(self.doors, self.ledger, f"{number} {seed}", PAUSE_SECONDS, channels=DURABLE)
-            for number in range(PUBLISHERS)
+            Keyed(self.doors, self.ledger, f"{number} {seed}", pause, channels=DURABLE) for number in range(PUBLISHERS)
         ]
         self.followers = Wanderers(self.doors, followers(count, seed))
         self._stack = contextlib.ExitStack()
@@ -68,7 +72,7 @@ class ScaledOut:
             for publisher in self.publishers:
                 publisher.start()
             self.go_on(20)
-            self._begun = self._hearing()
+            self._begun = self.hearing()
         except BaseException:
             self._stack.close()
             raise
@@ -91,25 +95,23 @@ class ScaledOut:
 
     def forced(self):
         """What the workers' listeners had to do over since the load began; see tests/support/inspected.py."""
-        done = self._hearing()
-        done.subtract(self._begun)
-        return done
+        return since(self._begun, self.hearing())
 
-    def _hearing(self):
-        done = Counter()
+    def hearing(self):
+        """The same of each worker that runs, since it started."""
+        done = {}
         for server in self.servers:
-            asked = set()
-            while asked != set(server.worker_pids()):
-                with Line(server) as line:
+            while not done.keys() >= set(server.worker_pids()):
+                with contextlib.suppress(ConnectionError), Line(server) as line:
                     answer = line.ask(get("/-test-/hearing"))
-                if answer.pid not in asked:
-                    asked.add(answer.pid)
-                    done.update(answer.json())
+                    if answer is not None:
+                        done[answer.pid] = Counter(answer.json())
         return done
 
-    def await_publishes(self):
-        """A moment at which publishes are on their way: then something is to happen to them."""
-        await_that(lambda: self.check() or self.unanswered(), step=0.0005)
+    def await_publishes(self, least=1):
+        """A moment at which so many publishes are on their way: then something is to happen to them. Returns how many
+        there were."""
+        return await_that(lambda: self.check() or max(0, self.unanswered() + 1 - least), step=0.0005) + least - 1
 
     @contextlib.contextmanager
     def pause(self):
@@ -123,7 +125,7 @@ class ScaledOut:
 
     def unanswered(self):
         """Publishes that are on their way."""
-        return sum(job.ids is None for job in list(self.ledger.jobs))
+        return sum(each.job is not None and each.job.ids is None for each in self.publishers)
 
     def go_on(self, count=50, within=SETTLE_SECONDS):
         """Wait until so many more jobs were acknowledged."""
@@ -145,6 +147,22 @@ class ScaledOut:
             if publisher.failure is not None:
                 raise publisher.failure
 
+    def told(self):
+        """How many gaps all followers together were told."""
+        return sum(len(told) for follower in self.followers for told in follower.told.values())
+
+    def pulse(self, within):
+        """Publish to every channel while nobody else does, and see that all have it soon: no worker has gone deaf. What
+        comes later would make good what was lost. Who takes one by one may be behind for longer."""
+        with self.pause():
+            patient = Patient(self.doors, self.ledger)
+            jobs = [self.ledger.job([channel]) for channel in DURABLE]
+            for job in jobs:
+                patient.publish(job)
+            patient.leave()
+            newest = {channel: ids[0] for job in jobs for channel, ids in job.ids.items()}
+            self._await_newest(newest, within, [each for each in self.followers if each.limit is not None])
+
     def settle(self, within=SETTLE_SECONDS):
         """No more is published; everybody has what there is."""
         for publisher in self.publishers:
@@ -156,17 +174,19 @@ class ScaledOut:
         self.check()
         held = self.held()
         newest = {channel: rows[-1][0] for channel, rows in held.items() if rows}
+        self._await_newest(newest, within, self.followers)
+        return held
+
+    def _await_newest(self, newest, within, followers):
+        """Until all of them have the event of that id in each channel."""
         deadline = time.monotonic() + within
-        while True:
+        while behind := [
+            (follower.name, channel)
+            for follower in followers
+            for channel in follower.channels
+            if channel in newest and not follower.has(channel, newest[channel])
+        ]:
             self.followers.check()
-            behind = [
-                (follower.name, channel)
-                for follower in self.followers
-                for channel in follower.channels
-                if channel in newest and not follower.has(channel, newest[channel])
-            ]
-            if not behind:
-                return held
             assert time.monotonic() < deadline, f"{len(behind)} are behind: {behind[:5]}"
             time.sleep(0.02)
 
@@ -186,36 +206,48 @@ class ScaledOut:
         patient.leave()
         return held
 
-    def judge(self, held, *, loses=False, gaps=False):
+    def judge(self, held, *, loses=False, gaps=0):
+        """The same as `verdict`, which must find nothing."""
+        self.verdict(held, loses=loses, gaps=gaps).hold()
+
+    def verdict(self, held, *, loses=False, gaps=0):
         """Hold all against what was acknowledged. `loses`: the store may have lost some of it, which followers that did
-        not get it must be told. `gaps`: they may be told of a gap although nothing was lost."""
-        wrong = []
+        not get it must be told. `gaps`: so often there was a cause to tell of one in each channel."""
+        verdict = Verdict()
         acknowledged = self.acknowledged()
         stored = {(channel, id): uid for channel, rows in held.items() for id, uid in rows}
+        gone = acknowledged.keys() - stored.keys()
+        verdict.gone = len(gone)
         if not loses:
-            wrong += [f"acknowledged and not stored: {event}" for event in acknowledged.keys() - stored.keys()]
-        wrong += [f"another message: {event}" for event, uid in acknowledged.items() if stored.get(event, uid) != uid]
-        uids = [uid for rows in held.values() for _, uid in rows]
-        if not loses and len(set(uids)) != len(uids):
-            wrong.append("an event is stored twice")
+            verdict.find("lost", len(gone), f"were acknowledged and are not stored: {sorted(gone)[:3]}")
+            uids = [uid for rows in held.values() for _, uid in rows]
+            verdict.find("doubled", len(uids) - len(set(uids)), "are stored twice")
+        others = [event for event, uid in acknowledged.items() if stored.get(event, uid) != uid]
+        verdict.find("under another's id", len(others), f"{others[:3]}")
         truth = {channel: set() for channel in DURABLE}
         for channel, id in acknowledged.keys() | stored.keys():
             truth[channel].add(id)
         for follower in self.followers:
-            if follower.doubles or follower.disorder:
-                wrong.append(f"{follower.doubles} doubled, {follower.disorder} disordered for {follower.name}")
+            verdict.find("doubled", follower.doubles, f"for {follower.name}")
+            verdict.find("disordered", follower.disorder, f"for {follower.name}")
             for channel in follower.channels:
-                ids = list(follower.ids[channel])
-                told = set(follower.told[channel])
-                if told and not (loses or gaps):
-                    wrong.append(f"{len(told)} gaps told of nothing to {follower.name} in {channel}")
+                name = f"for {follower.name} in {channel}"
+                ids, told = list(follower.ids[channel]), set(follower.told[channel])
+                verdict.find("gaps told of nothing", max(0, len(follower.told[channel]) - gaps), name)
                 missing = [id for id in truth[channel].difference(ids) if bisect.bisect(ids, id) not in told]
                 if loses and missing and bisect.bisect(ids, min(missing)) == 0:
                     # Who had none of its events yet asks from the oldest on, and is told of no gap.
                     missing = [id for id in missing if ids and id > ids[0]]
-                if missing:
-                    wrong.append(f"{len(missing)} lost for {follower.name} in {channel}, the first is {min(missing)}")
-        assert not wrong, f"{len(wrong)} things: {wrong[:10]}"
+                verdict.find("lost", len(missing), f"{name}, the first is {min(missing, default=0)}")
+        return verdict
 
     def log(self):
         return "".join(server.output() for server in self.servers)
+
+
+def since(before, after):
+    """What workers did between two answers of `hearing`."""
+    done = Counter()
+    for pid, counts in after.items():
+        done += counts - before.get(pid, Counter())
+    return done

@@ -242,6 +242,18 @@ class Server:
         self.await_ready()
         return old
 
+    def one_more(self):
+        """Ask it for another worker, and wait until that is ready."""
+        self.process.send_signal(signal.SIGTTIN)
+        self.workers += 1
+        self.await_ready()
+
+    def one_less(self):
+        """Ask it to let one of its workers go, and wait until it is gone."""
+        self.process.send_signal(signal.SIGTTOU)
+        self.workers -= 1
+        self.await_ready()
+
     def close(self):
         """End whatever still runs."""
         if self.process is not None and self.process.poll() is None:

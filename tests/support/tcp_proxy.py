@@ -25,8 +25,8 @@ class TcpProxy:
         self.truncates = 0.0
         self.swallows = frozenset()
         self.only_pubsub = False
-        #: What was done to how many pieces, and how many connections were cut.
-        self.delayed = self.truncated = self.swallowed = self.cuts = 0
+        #: What was done to how many pieces; how many connections were cut, and how many there were.
+        self.delayed = self.truncated = self.swallowed = self.cuts = self.opened = 0
         self._chance = random.Random(f"proxy {seed}")
         self._pairs = set()
         self._lock = threading.Lock()
@@ -71,6 +71,7 @@ class TcpProxy:
             except OSError:
                 client.close()
                 continue
+            self.opened += 1
             server.settimeout(None)
             pair = _Pair(client, server)
             with self._lock:
