@@ -1,7 +1,6 @@
 """Everything that can happen to servers on Redis, at random, for so many minutes: scripts/chaos."""
 
 import argparse
-import itertools
 import random
 import shutil
 import signal
@@ -14,8 +13,10 @@ from tests.chaos.phases import Phase
 from tests.chaos.table import Outcome
 from tests.support.redis_servers import binaries
 
-#: Of a phase, roughly, where there is time for several of each sort.
-PHASE_SECONDS = 150
+#: Of a server's turn, roughly, where there is time for several, and what of it each sort of phase has: by whether
+#: something may be lost.
+TURN_SECONDS = 180
+SHARES = {False: 0.8, True: 0.2}
 #: Of a phase, for its end.
 END_SECONDS = 5
 
@@ -45,12 +46,12 @@ def options():
 
 
 def run(outcome, names, seconds, seed, folder):
-    """Phases by turns, until the time is over; each sort once on each server."""
+    """The servers by turns, each with both sorts of phases, until the time is over."""
     found, begun = binaries(), time.monotonic()
-    sorts = list(itertools.product(names, (False, True)))
-    count = len(sorts) * max(1, round(seconds / len(sorts) / PHASE_SECONDS))
-    for number in range(count):
-        name, loses = sorts[number % len(sorts)]
+    turns = names * max(1, round(seconds / len(names) / TURN_SECONDS))
+    ends_at = begun - END_SECONDS
+    phases = [(name, loses, share) for name in turns for loses, share in SHARES.items()]
+    for number, (name, loses, share) in enumerate(phases):
         title = f"{name}, {'what it loses is told' if loses else 'nothing may be lost'}"
 
         def say(what, title=title):
@@ -60,7 +61,7 @@ def run(outcome, names, seconds, seed, folder):
         its = folder / f"phase-{number}"
         its.mkdir()
         phase = Phase(found[name], its, f"{seed} {number}", loses=loses, brief=False, say=say)
-        ends_at = begun + seconds * (number + 1) / count - END_SECONDS
+        ends_at += seconds / len(turns) * share
         verdict = phase.run(outcome.rows[loses], ends_at - time.monotonic())
         outcome.take(loses, verdict, phase.figures(), title)
         say("well" if not verdict.details else f"{len(verdict.details)} things are wrong")

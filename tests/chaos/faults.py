@@ -46,7 +46,7 @@ class Faults:
         heard_anew = ("connections", "reconnects", "reads")
         self.keeping = {
             "CLIENT KILL of connections that ask": Kind(lambda: self._kill("normal"), ("connections",)),
-            "CLIENT KILL of connections that listen": Kind(lambda: self._kill("pubsub"), heard_anew),
+            "CLIENT KILL of connections that listen": Kind(self._kill_listeners, heard_anew),
             "kill -9 of Redis and start, AOF always": Kind(self._restart, (*heard_anew, "scripts"), gaps=1),
             "SCRIPT FLUSH": Kind(self._flush_scripts, ("scripts",)),
             "SIGSTOP of Redis": Kind(self._stop, heard_anew),
@@ -86,6 +86,12 @@ class Faults:
     def _kill(self, type):
         with self._client() as client:
             return client.execute_command("CLIENT", "KILL", "TYPE", type, "SKIPME", "yes")
+
+    def _kill_listeners(self):
+        """And again amid the last publishes for a while, which only the streams tell of."""
+        hit = self._kill("pubsub")
+        self._load.pulse(amid=lambda: self._kill("pubsub"))
+        return hit
 
     def _restart(self):
         self._store.kill()

@@ -77,4 +77,6 @@ class Outcome:
 
 
 def _line(name, cells, head):
-    return f"{name:<46}" + "".join(f"{cell!s:>{len(title) + 2}}" for cell, title in zip(cells, head, strict=True))
+    return f"{name:<46}" + "".join(
+        f"{cell!s:>{max(7, len(title) + 2)}}" for cell, title in zip(cells, head, strict=True)
+    )

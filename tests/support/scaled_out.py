@@ -21,6 +21,8 @@ FOLLOWERS = 60
 PAUSE_SECONDS = 0.15
 #: How long everybody may take to have what was published, once nothing happens any more.
 SETTLE_SECONDS = 40
+#: Without an event for so long somebody who is behind is not slow but deaf; less than a poll lasts, whose end cures it.
+DEAF_SECONDS = 10
 
 
 class Keyed(Publishing):
@@ -151,17 +153,17 @@ class ScaledOut:
         """How many gaps all followers together were told."""
         return sum(len(told) for follower in self.followers for told in follower.told.values())
 
-    def pulse(self, within):
-        """Publish to every channel while nobody else does, and see that all have it soon: no worker has gone deaf. What
-        comes later would make good what was lost. Who takes one by one may be behind for longer."""
+    def pulse(self, amid=lambda: None):
+        """Publish to every channel while nobody else does, and see that all get it: no worker has gone deaf. What comes
+        later would make good what was lost. `amid` is called before each of the four."""
         with self.pause():
             patient = Patient(self.doors, self.ledger)
             jobs = [self.ledger.job([channel]) for channel in DURABLE]
             for job in jobs:
+                amid()
                 patient.publish(job)
             patient.leave()
-            newest = {channel: ids[0] for job in jobs for channel, ids in job.ids.items()}
-            self._await_newest(newest, within, [each for each in self.followers if each.limit is not None])
+            self._await_newest({channel: ids[0] for job in jobs for channel, ids in job.ids.items()}, SETTLE_SECONDS)
 
     def settle(self, within=SETTLE_SECONDS):
         """No more is published; everybody has what there is."""
@@ -174,20 +176,28 @@ class ScaledOut:
         self.check()
         held = self.held()
         newest = {channel: rows[-1][0] for channel, rows in held.items() if rows}
-        self._await_newest(newest, within, self.followers)
+        self._await_newest(newest, within)
         return held
 
-    def _await_newest(self, newest, within, followers):
-        """Until all of them have the event of that id in each channel."""
-        deadline = time.monotonic() + within
+    def _await_newest(self, newest, within):
+        """Until all have the event of that id in each channel."""
+        begun = time.monotonic()
+        had = {}
         while behind := [
-            (follower.name, channel)
-            for follower in followers
+            follower
+            for follower in self.followers
             for channel in follower.channels
             if channel in newest and not follower.has(channel, newest[channel])
         ]:
             self.followers.check()
-            assert time.monotonic() < deadline, f"{len(behind)} are behind: {behind[:5]}"
+            now = time.monotonic()
+            for follower in behind:
+                if had.get(follower, (-1,))[0] != follower.count:
+                    had[follower] = follower.count, now
+            names = sorted({follower.name for follower in behind})
+            assert now < begun + within, f"{len(names)} are behind: {names[:5]}"
+            deaf = sorted({follower.name for follower in behind if now > had[follower][1] + DEAF_SECONDS})
+            assert not deaf, f"{len(deaf)} hear nothing: {deaf[:5]}"
             time.sleep(0.02)
 
     def held(self):
