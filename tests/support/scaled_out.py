@@ -155,7 +155,8 @@ class ScaledOut:
 
     def pulse(self, amid=lambda: None):
         """Publish to every channel while nobody else does, and see that all get it: no worker has gone deaf. What comes
-        later would make good what was lost. `amid` is called before each of the four."""
+        later would make good what was lost. Who takes one by one may be behind for other reasons, and is not waited
+        for. `amid` is called before each of the four."""
         with self.pause():
             patient = Patient(self.doors, self.ledger)
             jobs = [self.ledger.job([channel]) for channel in DURABLE]
@@ -163,7 +164,8 @@ class ScaledOut:
                 amid()
                 patient.publish(job)
             patient.leave()
-            self._await_newest({channel: ids[0] for job in jobs for channel, ids in job.ids.items()}, SETTLE_SECONDS)
+            newest = {channel: ids[0] for job in jobs for channel, ids in job.ids.items()}
+            self._await_newest(newest, SETTLE_SECONDS, [each for each in self.followers if each.limit is not None])
 
     def settle(self, within=SETTLE_SECONDS):
         """No more is published; everybody has what there is."""
@@ -176,16 +178,16 @@ class ScaledOut:
         self.check()
         held = self.held()
         newest = {channel: rows[-1][0] for channel, rows in held.items() if rows}
-        self._await_newest(newest, within)
+        self._await_newest(newest, within, self.followers)
         return held
 
-    def _await_newest(self, newest, within):
-        """Until all have the event of that id in each channel."""
+    def _await_newest(self, newest, within, followers):
+        """Until all of them have the event of that id in each channel."""
         begun = time.monotonic()
         had = {}
         while behind := [
             follower
-            for follower in self.followers
+            for follower in followers
             for channel in follower.channels
             if channel in newest and not follower.has(channel, newest[channel])
         ]:
