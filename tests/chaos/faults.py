@@ -148,15 +148,16 @@ class Faults:
         return self._network.delayed - before
 
     def _cut(self):
-        before = self._network.cuts
-        while self._network.cuts == before:
-            self._network.cut(0.5)
+        """Until others were opened: a worker has some to spare."""
+        before, opened = self._network.cuts, self._network.opened
+        await_that(lambda: self._network.cut(0.5) or self._network.opened > opened, step=0.05)
         return self._network.cuts - before
 
     def _tear(self):
-        before = self._network.truncated
+        """Until others were opened, as well."""
+        before, opened = self._network.truncated, self._network.opened
         self._network.truncates = 0.1
-        await_that(lambda: self._network.truncated > before + 2)
+        await_that(lambda: self._network.truncated > before + 2 and self._network.opened > opened)
         self._network.heal()
         return self._network.truncated - before
 
