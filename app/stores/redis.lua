@@ -163,7 +163,7 @@ function calls.append()
     redis.call('PEXPIRE', remembered, keys_ms)
     redis.call('PEXPIRE', expiries, keys_ms)
   end
-  local told = {'e', text(prev), text(first), text(now_us), ARGV[10] == '' and '-' or ARGV[10], table.concat(lengths, ',')}
+  local told = {'e', text(prev), text(first), text(now_us), ARGV[10], table.concat(lengths, ',')}
   redis.call('PUBLISH', ARGV[8], table.concat(told, ' ') .. '\n' .. table.concat(ARGV, '', 15))
   return {'stored', text(first), text(before), text(prev), text(now_us)}
 end

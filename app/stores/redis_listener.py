@@ -179,7 +179,7 @@ class RedisListener:
                 self.watches.end(channel, int(words[0]))
             return
         prev, id, at_us = map(int, words[:3])
-        type = None if words[3] == b"-" else words[3].decode()
+        type = words[3].decode() or None
         events = []
         start = 0
         for length in map(int, words[4].split(b",")):

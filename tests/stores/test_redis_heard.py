@@ -60,6 +60,14 @@ class TestWithoutFaults:
             assert store._hearing.watches.rereads == 0
             assert store.ear.losses == 0
 
+    @pytest.mark.parametrize("type", [None, "-", ".", ":", "_", "0", "-" * 64])
+    def test_an_event_is_heard_with_the_type_that_it_is_read_with(self, watching, type):
+        one, other = watching
+        put(one, "a", 1, 2, type=type)
+        eventually(lambda: len(other.ear.events) == 2)
+        assert said(other.ear.events) == said(everything(other, "a").events)
+        assert [event.type for event in other.ear.events] == [type, type]
+
     def test_a_channel_that_begins_to_be_read_amid_appends(self, redis_url, joined):
         writer = joined(redis_url)
         for n in range(20):
@@ -150,7 +158,7 @@ class TestCut:
         put(one, "a", 1)
         eventually(lambda: other.ear.events)
         name = other._keys.of("a")
-        late = f"e {10**16} {10**16 + 1} {10**16} - 1\n7"
+        late = f"e {10**16} {10**16 + 1} {10**16}  1\n7"
         with server.client as client:
             client.delete(*name)
             client.publish(other._keys.topic("a"), late)
