@@ -258,9 +258,11 @@ class Watches:
                 reads.append((channel, watch, watch.known, len(watch.waiting)))
         pasts = self._read([(channel, after) for channel, _, after, _ in reads], EVENTS)
         more = []
-        for (channel, watch, _, before), past in zip(reads, pasts, strict=True):
-            # Else it was left meanwhile; perhaps it is watched again, and that has a fence of its own.
-            if self._watches.get(channel) is watch and not self._take(channel, watch, past, before):
+        for (channel, watch, after, before), past in zip(reads, pasts, strict=True):
+            # Else it was left meanwhile, and perhaps watched again, or a first read came back that had begun earlier:
+            # either has a fence of its own.
+            is_whole = self._watches.get(channel) is watch and (watch.known or 0) >= after
+            if is_whole and not self._take(channel, watch, past, before):
                 more.append(channel)
         return more
 

@@ -48,6 +48,22 @@ def test_first_reads_whose_answers_cross_leave_nothing_out(watches, stream, ear,
     assert ear.ids("a")[-3:] == [6, 7, 8]
 
 
+def test_a_first_read_that_comes_back_amid_a_fence_leaves_nothing_out(watches, stream, ear):
+    watches.watch("a")
+    stream.add(6, 7)
+    watches.began("a", 7, 0)  # who read later
+    stream.add(8)
+    stream.holds = True
+    watches.confirmed("a")
+    eventually(lambda: stream.held)  # the fence has read what is behind 7
+    watches.began("a", 5, 0)
+    stream.answer()
+    settle(watches)
+    assert heard(ear, 6, 7, 8)
+    watches.announced("a", stream.add(9))
+    assert heard(ear, 6, 7, 8, 9)
+
+
 def test_a_read_behind_what_this_process_appended_leaves_nothing_out(watches, stream, ear):
     watches.watch("a")
     stream.add(6)
