@@ -7,6 +7,7 @@ process gives its word for the channels that it watches and that have a subscrib
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from .base import Listener
@@ -34,6 +35,8 @@ class RedisSweep:
         self._keys = keys
         self._mark = mark.encode()
         self._after: str | None = None
+        #: When this process gave its word for a channel last, of those that it had to be given for lately.
+        self._given: dict[str, int] = {}
         self._renews_at = time.monotonic() + RENEW_SECONDS
 
     def step(self, listener: Listener | None, watched: dict[str, int], named: dict[str, int]) -> bool:
@@ -60,10 +63,9 @@ class RedisSweep:
             elif answer:
                 quiet[name] = answer[0], bool(answer[1])
         here = set(listener.subscribed(list(quiet))) if listener is not None and quiet else set()
+        self._keep(here)
         for name, (head, is_due) in quiet.items():
-            if name in here:
-                self._keep(name)
-            elif is_due:
+            if name not in here and is_due:
                 self._forget(name, head, named)
         self._after = names[-1].decode()
         return True
@@ -72,8 +74,8 @@ class RedisSweep:
         now_us = self._channels.now_us()
         if listener is not None:
             quiet = [name for name, id in watched.items() if now_us > id + self._head_us(name) - KEPT_US // 2]
-            for name in listener.subscribed(quiet):
-                self._keep(name)
+            self._given = {name: self._given[name] for name in quiet if name in self._given}
+            self._keep(listener.subscribed(quiet))
         if time.monotonic() >= self._renews_at:
             self.name_again(named)
 
@@ -101,8 +103,14 @@ class RedisSweep:
         self._link.call(b"PEXPIRE", self._keys.sweeper, TURN_MS)
         return True
 
-    def _keep(self, name: str) -> None:
-        self._channels.call("keep", name, self._channels.now_us() + KEPT_US)
+    def _keep(self, names: Iterable[str]) -> None:
+        """Give this process's word for channels, unless it holds for long. There may be one for every poll."""
+        now_us = self._channels.now_us()
+        due = [name for name in names if now_us >= self._given.get(name, 0) + KEPT_US // 2]
+        for start in range(0, len(due), CHANNELS):
+            part = due[start : start + CHANNELS]
+            self._channels.call_all("keep", [(name, (now_us + KEPT_US,)) for name in part])
+            self._given.update(dict.fromkeys(part, now_us))
 
     def _forget(self, name: str, head: bytes, named: dict[str, int]) -> None:
         # In this order: whatever comes between, a cursor from before is told of a gap.

@@ -4,7 +4,7 @@ import pytest
 
 from app.stores import redis_sweep
 
-from .support import Ear, everything, names, policy, put, sweep
+from .support import Ear, eventually, everything, names, policy, put, sweep
 
 
 @pytest.fixture
@@ -65,6 +65,34 @@ def test_a_head_with_a_subscriber_at_another_process_is_kept(both, clock):
     assert (reading.known, reading.head) == (True, last)
     assert put(other, "a", 2)
     assert everything(other, "a").events[-1].prev == last
+
+
+def test_the_word_for_quiet_channels_is_given_now_and_then_and_not_every_few_seconds(both, server, clock):
+    one, _ = both
+    put(one, "c0", 1)
+    for n in range(100):  # and those that never had an event
+        one.ear.watched.add(f"c{n}")
+        everything(one, f"c{n}")
+    watches = one._hearing.watches
+    eventually(lambda: not any(watch.fences for watch in watches._watches.values()))
+    clock.step(one.retention("c0").head_seconds)
+
+    def scripts(seconds):
+        before, spent = server.calls(), 0
+        while spent < seconds:
+            clock.step(5)
+            sweep(one)
+            spent += 5
+        return (server.calls() - before)["evalsha"]
+
+    assert scripts(5) >= 100
+    assert scripts(60) < 100
+    assert scripts(500) >= 300
+    assert everything(one, "c0").known
+    one.ear.watched.clear()
+    clock.step(400)
+    sweep(one)
+    assert not everything(one, "c0").known
 
 
 def test_what_was_forgotten_is_below_the_base(both, clock):
