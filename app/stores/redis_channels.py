@@ -42,12 +42,13 @@ class RedisChannels:
 
     def now_us(self) -> int:
         """The server's clock, as far as it is known here."""
-        return time.time_ns() // 1000 + self._ahead_us if self._clock is None else int(self._clock() * 1e6)
+        return time.monotonic_ns() // 1000 + self._ahead_us if self._clock is None else int(self._clock() * 1e6)
 
     def measure_clock(self) -> None:
         """Look at the server's clock."""
         seconds, micros = self._link.call(b"TIME")
-        self._ahead_us = int(seconds) * 1_000_000 + int(micros) - time.time_ns() // 1000
+        # Not from this machine's clock, which may be set at any moment: cursors would be handed out from the future.
+        self._ahead_us = int(seconds) * 1_000_000 + int(micros) - time.monotonic_ns() // 1000
 
     @property
     def _given_us(self) -> Any:

@@ -1,5 +1,7 @@
 """Processes that share a Redis server: what one did is true for the other, and nothing is left there for ever."""
 
+import time
+
 import pytest
 
 from app.errors import KeyReused, TooManyChannels
@@ -14,6 +16,20 @@ def left_for_ever(server, prefix):
     with server.client as client:
         found = [name.decode() for name in client.keys("*")]
         return [name for name in found if client.pttl(name) < 0 or not name.startswith("{" + prefix)]
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_the_clock_is_the_servers_also_where_a_machine_is_set_by_an_hour(
+    server, redis_url, joined, monkeypatch, seconds
+):
+    """Or a poll that met nothing would be handed a cursor that lies behind the next event."""
+    store = joined(redis_url)
+    now, now_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + seconds * 10**9)
+    with server.client as client:
+        there, micros = client.time()
+    assert abs(store.now_us() - (there * 1_000_000 + micros)) < 30e6
 
 
 class TestExpiry:
