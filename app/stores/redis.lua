@@ -97,6 +97,14 @@ local function forget_keys()
   end
 end
 
+-- The error where this user must not announce something, else nothing. Asked before anything is written: refused by
+-- PUBLISH itself it would be done and not acknowledged.
+local function untold(topic)
+  if not redis.acl_check_cmd('PUBLISH', topic, '') then
+    return redis.error_reply('NOPERM this user must not PUBLISH to ' .. topic)
+  end
+end
+
 local calls = {}
 
 -- ARGV  7 the server's run   8 where it is announced   9 the base, '' where no channel may be made   10 type or ''
@@ -104,6 +112,10 @@ local calls = {}
 --       14 how many of them   15 … the messages
 -- Returns first id, last id, prev of the first, the time; or what is in the way.
 function calls.append()
+  local refusal = untold(ARGV[8])
+  if refusal then
+    return refusal
+  end
   local channel = load()
   local key = ARGV[11]
   if key ~= '' then
@@ -232,6 +244,10 @@ end
 -- ARGV  7 where it is announced   8 by whom
 -- Returns the id up to which nothing is left.
 function calls.delete()
+  local refusal = untold(ARGV[7])
+  if refusal then
+    return refusal
+  end
   local channel = load()
   local to = text(channel.head or 0)
   if channel.head then

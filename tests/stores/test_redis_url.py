@@ -1,11 +1,15 @@
 """BIDE_STORE=redis://…: passwords, databases, sockets, prefixes; what cannot be used is told without the password."""
 
+import re
+
 import pytest
 
 from app.errors import SettingsError, StoreUnavailable
 from app.stores import open_store
+from app.stores.base import Key
+from tests.support.servers import ROOT
 
-from .support import Ear, everything, messages, names, policy, put
+from .support import Ear, everything, messages, names, policy, put, sweep
 
 SECRET = "s3cr3t"
 
@@ -65,6 +69,38 @@ class TestPassword:
                 joined(server.url.replace("//", f"//small:{SECRET}@"))
         assert "info" in caplog.text
         assert SECRET not in caplog.text
+
+    def test_what_a_user_may_not_announce_is_not_done_either(self, own_server, joined, caplog):
+        """A user of Redis 7 may use no topic of Pub/Sub unless its rules say so."""
+        server = own_server()
+        keeper = joined(server.url)
+        last = put(keeper, "a", 1).last_id
+        with server.client as client:
+            client.execute_command("ACL", "SETUSER", "small", "on", f">{SECRET}", "~{bide*", "+@all")
+        store = joined(server.url.replace("//", f"//small:{SECRET}@"))
+        for refused in (lambda: put(store, "a", 2), lambda: put(store, "b", 2), lambda: store.delete("a")):
+            with pytest.raises(StoreUnavailable):
+                refused()
+        reading = everything(keeper, "a")
+        assert (messages(reading), reading.head) == ([1], last)
+        assert names(keeper) == ["a"]
+        assert "PUBLISH" in caplog.text
+
+    def test_a_user_with_the_rights_that_operations_md_names(self, own_server, joined, caplog):
+        (rights,) = re.findall(r"`ACL SETUSER bide on >secret (.*)`", (ROOT / "docs/operations.md").read_text())
+        server = own_server()
+        with server.client as client:
+            client.execute_command("ACL", "SETUSER", "bide", "on", f">{SECRET}", *rights.split())
+        store = joined(server.url.replace("//", f"//bide:{SECRET}@"), policy(), ear=Ear())
+        put(store, "a", 1, key=Key("s", "k", b"1"))
+        assert messages(everything(store, "a")) == store.ear.messages() == [1]
+        assert not store.ask({}).partial
+        store.announce_control("noted", {})
+        store.delete("a")
+        sweep(store)
+        store.check()
+        assert names(store) == ["a"]
+        assert caplog.records == []
 
 
 def own_server_with_password(own_server):
