@@ -37,8 +37,10 @@ CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
 #: What a client is told to wait before it tries again.
 RETRY_AFTER: Final = 1
-#: What the server refuses is said once in so long, however often it does.
+#: What the server refuses is said once in so long, however often it does; a server that came back less long ago is
+#: said to be away again only once nothing has worked for AWAY_SECONDS: it may have room for some connections only.
 REPEAT_SECONDS: Final = 60.0
+AWAY_SECONDS: Final = 1.0
 
 
 class Script:
@@ -65,6 +67,8 @@ class Link:
         self._idle: list[Way] = []
         self._turns = BoundedSemaphore(CONNECTIONS)
         self.is_away = False
+        self._failing_since: float | None = None
+        self._back_at = -REPEAT_SECONDS
         self._said: dict[str, float] = {}
         self.closed = False
         #: How many times something was asked.
@@ -153,14 +157,19 @@ class Link:
 
     def unavailable(self, error: BaseException) -> StoreUnavailable:
         """What to raise for an error of the server or of the network; said in the log when it is new."""
+        now = time.monotonic()
         if isinstance(error, ResponseError):
-            # Reads may go well meanwhile: it is not away, and does not come back.
-            kind, now = f"{type(error).__name__} {str(error)[:20]}", time.monotonic()
+            # Reads may go well meanwhile: it is not away, and does not come back. A node of a cluster tells of slots by
+            # their numbers.
+            kind = "".join(filter(str.isalpha, f"{type(error).__name__} {str(error)[:20]}"))
             if now - self._said.get(kind, -REPEAT_SECONDS) >= REPEAT_SECONDS:
                 self._said[kind] = now
                 log.error("the Redis server refuses: %s", error)
             return StoreUnavailable("The Redis server refuses that now", retry_after=RETRY_AFTER)
-        if not self.is_away:
+        if self._failing_since is None:
+            self._failing_since = now
+        lasts = now - self._failing_since >= AWAY_SECONDS or now - self._back_at >= REPEAT_SECONDS
+        if lasts and not self.is_away:
             self.is_away = True
             log.warning("the Redis store is away: %s", error)
         what = "refuses the password" if isinstance(error, AuthenticationError) else "cannot be reached"
@@ -168,8 +177,10 @@ class Link:
 
     def back(self) -> None:
         """It works."""
+        self._failing_since = None
         if self.is_away:
             self.is_away = False
+            self._back_at = time.monotonic()
             log.warning("the Redis store is back")
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import gevent
 import pytest
+from redis.exceptions import MovedError
 
 from app.errors import StoreUnavailable
 from app.stores import redis_link
@@ -146,6 +147,26 @@ class TestAway:
         assert messages(everything(store, "a", after=0)) == [1]
         assert [record.message for record in caplog.records][1:] == ["the Redis store is back"]
 
+    def test_a_server_that_has_no_room_for_all_connections_does_not_flood_the_log(self, own_server, joined, caplog):
+        store = joined(own_server(maxclients=6).url)
+        for n in range(20):
+            puts = [gevent.spawn(put, store, "a", n) for _ in range(2 * CONNECTIONS)]
+            gevent.joinall(puts)
+            assert {type(each.exception) for each in puts} == {StoreUnavailable, type(None)}
+        assert put(store, "a", "last")
+        said = [record.message.split(":")[0] for record in caplog.records]
+        assert said == ["the Redis store is away", "the Redis store is back"]
+
+    def test_one_that_goes_again_at_once_is_told_again(self, own_server, joined, caplog):
+        server = own_server()
+        store = joined(server.url)
+        for times in (1, 2):
+            server.kill()
+            eventually(lambda times=times: refused(store) and caplog.text.count("is away") == times)
+            server.start()
+            eventually(lambda: not refused(store))
+            assert caplog.text.count("is back") == times
+
     def test_a_connection_that_is_cut_amid_a_call_is_not_a_server_that_is_away(self, server, redis_url, joined, caplog):
         store = joined(redis_url)
         waiting = gevent.spawn(store._link.call, b"BLPOP", b"none", 0)
@@ -194,6 +215,16 @@ class TestAway:
             "the Redis store is away",
             "the Redis store is back",
         ]
+
+
+def test_a_node_of_a_cluster_that_has_few_of_the_channels_is_told_of_once(caplog):
+    """It names another node for each of the other slots."""
+    link = Link("redis://127.0.0.1:1/0")
+    for slot in (7, 99, 1000, 16383):
+        raised = link.unavailable(MovedError(f"{slot} 10.0.0.{slot % 256}:6379"))
+        assert isinstance(raised, StoreUnavailable)
+    (record,) = caplog.records
+    assert "7 10.0.0.7:6379" in record.message
 
 
 def refused(store):
