@@ -60,6 +60,8 @@ class Link:
             self._kind = KINDS[options.pop("connection_class", Connection)]
             self._options = {**_DEFAULTS, **options, **_OURS}
             self._kind(**self._options)  # connects to nothing yet
+            if min(options.get("db", 0), *(self._options[name] - 0.001 for name in _DEFAULTS)) < 0:
+                raise ValueError("a database is no less than 0, a timeout no less than a millisecond")
         except (TypeError, ValueError, RedisError) as error:
             # The URL itself may have a password in it.
             raise SettingsError(f"BIDE_STORE cannot be used as the URL of a Redis server: {error}") from None

@@ -32,6 +32,27 @@ SECRET = "s3cr3t"
         "redis://:s3cr3t@127.0.0.1:1/0?prefix=a:b",
         "redis://:s3cr3t@127.0.0.1:1/0?prefix={a}",
         "redis://:s3cr3t@127.0.0.1:1/0?prefix=%C3%A9",
+        "redis://:s3cr3t@127.0.0.1:1/0?prefix=a&prefix=b",
+        "redis://:s3cr3t@127.0.0.1:1/0?db=-1",
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_timeout=0",
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_connect_timeout=-1",
+        # What redis-py takes, and is not done, or would end in its depths.
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_keepalive=yes",
+        "redis://:s3cr3t@127.0.0.1:1/0?retry_on_timeout=yes",
+        "redis://:s3cr3t@127.0.0.1:1/0?health_check_interval=5",
+        "redis://:s3cr3t@127.0.0.1:1/0?protocol=3",
+        "redis://:s3cr3t@127.0.0.1:1/0?decode_responses=yes",
+        "redis://:s3cr3t@127.0.0.1:1/0?encoding=utf-16",
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_read_size=0",
+        "redis://:s3cr3t@127.0.0.1:1/0?credential_provider=s3cr3t",
+        "redis://:s3cr3t@127.0.0.1:1/0?max_connections=5",
+        "redis://:s3cr3t@127.0.0.1:1/0?wait_replicas=1",
+        "redis://:s3cr3t@127.0.0.1:1/0?ssl_cert_reqs=none",
+        "rediss://:s3cr3t@127.0.0.1:1/0?ssl_cert_reqs=perhaps",
+        "unix:///",
+        "unix://:s3cr3t@",
+        "unix://s3cr3t",
+        "unix://s3cr3t/path",
         "valkey://:s3cr3t@127.0.0.1:1/0",
         "redis:/:s3cr3t@127.0.0.1:1/0",
         "unix://",
@@ -131,10 +152,12 @@ class TestPlaces:
             joined(new_url().replace("/0?", "/99?"))
         assert "DB index" in caplog.text
 
-    def test_a_protocol_of_the_urls_own_changes_nothing(self, redis_url, joined):
-        store = joined(f"{redis_url}&protocol=3&decode_responses=yes&retry_on_timeout=yes", ear=Ear())
+    def test_options_of_the_connections(self, server, redis_url, joined):
+        store = joined(f"{redis_url}&client_name=bide-7&socket_timeout=3&socket_connect_timeout=.5", ear=Ear())
         put(store, "a", "é")
         assert store.ear.messages() == messages(everything(store, "a")) == ["é"]
+        with server.client as client:
+            assert sum(about["name"] == "bide-7" for about in client.client_list()) == 2
 
 
 class TestApart:
