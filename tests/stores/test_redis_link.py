@@ -149,10 +149,16 @@ class TestAway:
 
     def test_a_server_that_has_no_room_for_all_connections_does_not_flood_the_log(self, own_server, joined, caplog):
         store = joined(own_server(maxclients=6).url)
-        for n in range(20):
-            puts = [gevent.spawn(put, store, "a", n) for _ in range(2 * CONNECTIONS)]
+        turns = []  # one for each burst in which some were refused and others done
+
+        def burst():
+            puts = [gevent.spawn(put, store, "a", 1) for _ in range(2 * CONNECTIONS)]
             gevent.joinall(puts)
-            assert {type(each.exception) for each in puts} == {StoreUnavailable, type(None)}
+            if len({each.successful() for each in puts}) == 2:
+                turns.append(puts)
+            return len(turns) == 10
+
+        eventually(burst)
         assert put(store, "a", "last")
         said = [record.message.split(":")[0] for record in caplog.records]
         assert said == ["the Redis store is away", "the Redis store is back"]
