@@ -9,6 +9,9 @@ from gevent import socket
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
+#: The scripts ask `redis.acl_check_cmd`.
+OLDEST: Final = 7
+
 
 class _Tcp(Connection):
     """Its socket is gevent's whether or not the process is patched: a server waits in many greenlets at once."""
@@ -52,8 +55,12 @@ class Way:
             self.close()
             raise
         for line in b"".join(about).split(b"\r\n"):
-            if line.startswith((b"run_id:", b"master_replid:")):
-                self.run += line.partition(b":")[2][:16].decode()
+            name, _, text = line.partition(b":")
+            if name in (b"run_id", b"master_replid"):
+                self.run += text[:16].decode()
+            elif name == b"redis_version" and int(text.partition(b".")[0]) < OLDEST:
+                self.close()
+                raise ResponseError(f"it is of version {text.decode()}, and must be of {OLDEST} or later")
 
     def send(self, *words: Any) -> None:
         if self._closed:

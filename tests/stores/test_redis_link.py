@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import MovedError
 
 from app.errors import StoreUnavailable
-from app.stores import redis_link
+from app.stores import redis_link, redis_way
 from app.stores.base import Key
 from app.stores.redis_link import CONNECTIONS, Link
 
@@ -192,6 +192,13 @@ class TestAway:
         assert raised.value.retry_after
         server.start()
         joined(server.url)
+
+    def test_a_server_that_is_too_old_is_told(self, server, redis_url, joined, monkeypatch, caplog):
+        monkeypatch.setattr(redis_way, "OLDEST", 1000)
+        with pytest.raises(StoreUnavailable):
+            joined(redis_url)
+        (record,) = caplog.records
+        assert "1000 or later" in record.message
 
     def test_a_server_that_is_a_replica_now_is_asked_again_under_its_name(self, own_server, joined):
         server = own_server()
