@@ -9,6 +9,8 @@ import pytest
 from tests.support.redis_servers import RedisServer, binaries
 
 EVERY_RUN = {
+    "test_two_servers_are_one_over_tls",
+    "test_a_server_that_nobody_vouches_for_is_not_used",
     "test_without_faults_each_has_each_event_once_and_no_stream_is_read_again",
     "test_whatever_happens_nothing_is_lost_doubled_or_disordered_and_what_redis_loses_is_told",
     "test_a_server_without_memory_refuses_until_it_has_some",
