@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
+import gevent
 from gevent import socket
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 #: The scripts ask `redis.acl_check_cmd`.
 OLDEST: Final = 7
+
+
+# A fork has the event loop of the process that it came from, and one that opens a store of its own would wait in it for
+# ever: nothing else says so to gevent where nothing is patched.
+os.register_at_fork(after_in_child=gevent.reinit)
 
 
 class _Tcp(Connection):
