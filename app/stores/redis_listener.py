@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import gevent
 from gevent.lock import Semaphore
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ..errors import StoreUnavailable
 from ..events import Event
@@ -115,6 +115,11 @@ class RedisListener:
                         self._hear(*self._way.receive())
                         pause = AGAIN_SECONDS[0]
                     gevent.sleep(0)
+            except ResponseError as error:
+                # It is there, and refuses: as to a user who may not subscribe to channels. It may do so each time.
+                self._trouble = error
+                self._link.unavailable(error)
+                pause = AGAIN_SECONDS[1]
             except (RedisError, OSError) as error:
                 self._trouble = error
             except Exception:

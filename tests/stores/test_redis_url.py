@@ -1,6 +1,7 @@
 """BIDE_STORE=redis://…: passwords, databases, sockets, prefixes; what cannot be used is told without the password."""
 
 import re
+import time
 
 import pytest
 
@@ -9,7 +10,7 @@ from app.stores import open_store
 from app.stores.base import Key
 from tests.support.servers import ROOT
 
-from .support import Ear, everything, messages, names, policy, put, sweep
+from .support import Ear, eventually, everything, messages, names, policy, put, sweep
 
 SECRET = "s3cr3t"
 
@@ -106,6 +107,23 @@ class TestPassword:
         assert (messages(reading), reading.head) == ([1], last)
         assert names(keeper) == ["a"]
         assert "PUBLISH" in caplog.text
+
+    def test_a_user_who_may_not_subscribe_to_channels_is_told_of_and_does_not_connect_without_end(
+        self, own_server, joined, caplog
+    ):
+        server = own_server()
+        with server.client as client:
+            client.execute_command("ACL", "SETUSER", "small", "on", f">{SECRET}", "~*", "+@all", "resetchannels")
+            client.execute_command("ACL", "SETUSER", "small", "&{bide}:*")
+            store = joined(server.url.replace("//", f"//small:{SECRET}@"), ear=Ear())
+            everything(store, "a")
+            eventually(lambda: "refuses" in caplog.text)
+            before, begun = client.info("stats")["total_connections_received"], time.monotonic()
+            put(joined(server.url), "a", 1)
+            eventually(lambda: store.ear.messages() == [1])  # read every second, since nothing is heard
+            made = client.info("stats")["total_connections_received"] - before
+            assert made <= 2 * (time.monotonic() - begun) + 4
+        assert caplog.text.count("refuses") == 1
 
     def test_a_user_with_the_rights_that_operations_md_names(self, own_server, joined, caplog):
         (rights,) = re.findall(r"`ACL SETUSER bide on >secret (.*)`", (ROOT / "docs/operations.md").read_text())
