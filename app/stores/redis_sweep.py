@@ -6,10 +6,12 @@ process gives its word for the channels that it watches and that have a subscrib
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ..errors import StoreUnavailable
 from .base import Listener
 from .redis_channels import RedisChannels
 from .redis_keys import CHANNELS_FROM, Keys
@@ -56,6 +58,7 @@ class RedisSweep:
         quiet: dict[str, tuple[bytes, bool]] = {}
         listed = [name.decode() for name in names]
         answers = self._channels.call_all("sweep", [(name, ()) for name in listed])
+        self._after = listed[-1]  # whatever fails below, the next step goes on behind
         for name, answer in zip(listed, answers, strict=True):
             if answer == [b"gone"]:
                 self._channels.base(lost=name)
@@ -67,7 +70,6 @@ class RedisSweep:
         for name, (head, is_due) in quiet.items():
             if name not in here and is_due:
                 self._forget(name, head, named)
-        self._after = names[-1].decode()
         return True
 
     def _begin(self, listener: Listener | None, watched: dict[str, int], named: dict[str, int]) -> None:
@@ -97,8 +99,9 @@ class RedisSweep:
         return int(self._channels.retention(name).head_seconds * 1e6)
 
     def _has_turn(self) -> bool:
-        self._link.call(b"SET", self._keys.sweeper, self._mark, b"NX", b"PX", TURN_MS)
-        if self._link.call(b"GET", self._keys.sweeper) != self._mark:
+        with contextlib.suppress(StoreUnavailable):  # it is full: all the more is to be let go of, by whoever can
+            self._link.call(b"SET", self._keys.sweeper, self._mark, b"NX", b"PX", TURN_MS)
+        if self._link.call(b"GET", self._keys.sweeper) not in (self._mark, None):
             return False
         self._link.call(b"PEXPIRE", self._keys.sweeper, TURN_MS)
         return True
@@ -107,10 +110,11 @@ class RedisSweep:
         """Give this process's word for channels, unless it holds for long. There may be one for every poll."""
         now_us = self._channels.now_us()
         due = [name for name in names if now_us >= self._given.get(name, 0) + KEPT_US // 2]
-        for start in range(0, len(due), CHANNELS):
-            part = due[start : start + CHANNELS]
-            self._channels.call_all("keep", [(name, (now_us + KEPT_US,)) for name in part])
-            self._given.update(dict.fromkeys(part, now_us))
+        with contextlib.suppress(StoreUnavailable):  # full likewise; whose head goes for that is told of a gap
+            for start in range(0, len(due), CHANNELS):
+                part = due[start : start + CHANNELS]
+                self._channels.call_all("keep", [(name, (now_us + KEPT_US,)) for name in part])
+                self._given.update(dict.fromkeys(part, now_us))
 
     def _forget(self, name: str, head: bytes, named: dict[str, int]) -> None:
         # In this order: whatever comes between, a cursor from before is told of a gap.

@@ -1,5 +1,6 @@
 """The way to a Redis server: connections that end, a server that is away or refuses, and whose answer is whose."""
 
+import contextlib
 import signal
 from functools import partial
 
@@ -249,6 +250,30 @@ def refused(store):
 
 
 class TestFull:
+    def test_what_retention_has_ended_makes_room_in_a_full_server(self, own_server, joined, clock):
+        server = own_server(maxmemory_policy="noeviction")
+        brief = ("c*", 1000, 60)
+        store = joined(server.url, policy(rules=[brief]), ear=Ear(watched=["a0", "never"]), clock=clock)
+        # Heads whose time is up, with a subscriber and without, come first in a round: nothing of them can be written.
+        everything(store, "never")
+        for n in range(120):
+            put(store, f"a{n}", 1)
+        everything(store, "a0")
+        clock.step(store.retention("a0").head_seconds + 1)
+        for n in range(50):
+            put(store, f"c{n}", *["x" * 5000] * 20)
+        with server.client as client:
+            full = client.info("memory")["used_memory"] - 1_000_000
+            client.config_set("maxmemory", 1)
+            clock.step(100)
+            for _ in range(10):
+                with contextlib.suppress(StoreUnavailable):
+                    while store.sweep():
+                        pass
+            client.config_set("maxmemory", full)
+            put(store, "c0", "yes")
+        assert messages(everything(store, "c0")) == ["yes"]
+
     def test_a_full_server_stores_nothing_and_works_again_when_there_is_room(self, own_server, joined, caplog):
         server = own_server(maxmemory_policy="noeviction")
         store = joined(server.url, policy(events=100_000))
