@@ -69,7 +69,9 @@ class RedisStore(Store):
         self._questions: RedisQuestions | None = None
         if policy is not None:
             self._policy_text = msgspec.json.encode(policy)
-            self._link.call(b"SET", self._keys.policy, self._policy_text, b"PX", self._channels.store_ms)
+            # Only where it is another: a full server refuses to write, and a worker that starts anew must serve.
+            if self._link.call(b"GET", self._keys.policy) != self._policy_text:
+                self._link.call(b"SET", self._keys.policy, self._policy_text, b"PX", self._channels.store_ms)
         self._channels.base(opens=True)
         self._look()
 

@@ -250,6 +250,15 @@ def refused(store):
 
 
 class TestFull:
+    def test_a_worker_that_starts_anew_on_a_full_server_serves(self, own_server, joined):
+        server = own_server(maxmemory_policy="noeviction")
+        put(joined(server.url, policy()), "a", 1)
+        with server.client as client:
+            client.config_set("maxmemory", 1)
+            store = joined(server.url, policy(), ear=Ear())
+            store.check()
+            assert messages(everything(store, "a")) == [1]
+
     def test_what_retention_has_ended_makes_room_in_a_full_server(self, own_server, joined, clock):
         server = own_server(maxmemory_policy="noeviction")
         brief = ("c*", 1000, 60)
