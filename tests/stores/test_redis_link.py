@@ -1,6 +1,5 @@
 """The way to a Redis server: connections that end, a server that is away or refuses, and whose answer is whose."""
 
-import contextlib
 import signal
 from functools import partial
 
@@ -13,7 +12,7 @@ from app.stores import redis_link, redis_way
 from app.stores.base import Key
 from app.stores.redis_link import CONNECTIONS, Link
 
-from .support import Ear, eventually, everything, messages, policy, put
+from .support import Ear, eventually, everything, messages, put
 
 
 def kill_connections(server, *kinds):
@@ -247,59 +246,3 @@ def refused(store):
     except StoreUnavailable:
         return True
     return False
-
-
-class TestFull:
-    def test_a_worker_that_starts_anew_on_a_full_server_serves(self, own_server, joined):
-        server = own_server(maxmemory_policy="noeviction")
-        put(joined(server.url, policy()), "a", 1)
-        with server.client as client:
-            client.config_set("maxmemory", 1)
-            store = joined(server.url, policy(), ear=Ear())
-            store.check()
-            assert messages(everything(store, "a")) == [1]
-
-    def test_what_retention_has_ended_makes_room_in_a_full_server(self, own_server, joined, clock):
-        server = own_server(maxmemory_policy="noeviction")
-        brief = ("c*", 1000, 60)
-        store = joined(server.url, policy(rules=[brief]), ear=Ear(watched=["a0", "never"]), clock=clock)
-        # Heads whose time is up, with a subscriber and without, come first in a round: nothing of them can be written.
-        everything(store, "never")
-        for n in range(120):
-            put(store, f"a{n}", 1)
-        everything(store, "a0")
-        clock.step(store.retention("a0").head_seconds + 1)
-        for n in range(50):
-            put(store, f"c{n}", *["x" * 5000] * 20)
-        with server.client as client:
-            full = client.info("memory")["used_memory"] - 1_000_000
-            client.config_set("maxmemory", 1)
-            clock.step(100)
-            for _ in range(10):
-                with contextlib.suppress(StoreUnavailable):
-                    while store.sweep():
-                        pass
-            client.config_set("maxmemory", full)
-            put(store, "c0", "yes")
-        assert messages(everything(store, "c0")) == ["yes"]
-
-    def test_a_full_server_stores_nothing_and_works_again_when_there_is_room(self, own_server, joined, caplog):
-        server = own_server(maxmemory_policy="noeviction")
-        store = joined(server.url, policy(events=100_000))
-        store.ear = Ear()
-        store.listen(store.ear)
-        last = put(store, "a", 1).last_id
-        with server.client as client:
-            client.config_set("maxmemory", 1)
-            for n in range(20):
-                with pytest.raises(StoreUnavailable) as raised:
-                    put(store, "ab"[n % 2], "no", "no", key=Key("s", f"k{n}", b"1"))
-                assert raised.value.retry_after
-                assert messages(everything(store, "a")) == [1]
-            client.config_set("maxmemory", 0)
-        assert everything(store, "a").head == last
-        assert not everything(store, "b").known
-        assert not put(store, "a", 2, key=Key("s", "k0", b"1")).replayed
-        assert messages(everything(store, "a")) == store.ear.messages() == [1, 2]
-        (record,) = caplog.records
-        assert "'maxmemory'" in record.message
