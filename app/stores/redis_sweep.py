@@ -19,6 +19,10 @@ from .redis_link import Link
 
 #: Channels looked at in one step.
 CHANNELS: Final = 100
+#: Channels looked at in a second, over many rounds: after a round over more than there is time for comes a rest. Rounds
+#: are asked for every few seconds.
+PACE: Final = 200
+ROUND_SECONDS: Final = 5.0
 #: How long one process's word that a head has a subscriber holds for the others, in microseconds. A round of
 #: sweeping is far shorter.
 KEPT_US: Final = 300_000_000
@@ -37,6 +41,8 @@ class RedisSweep:
         self._keys = keys
         self._mark = mark.encode()
         self._after: str | None = None
+        self._seen = 0
+        self._rests_until = 0.0
         #: When this process gave its word for a channel last, of those that it had to be given for lately.
         self._given: dict[str, int] = {}
         self._renews_at = time.monotonic() + RENEW_SECONDS
@@ -46,17 +52,19 @@ class RedisSweep:
         process appended to it last."""
         if self._after is None:
             self._begin(listener, watched, named)
-            if not self._has_turn():
+            if not self._has_turn() or time.monotonic() < self._rests_until:
                 return False
-            self._after = ""
+            self._after, self._seen = "", 0
         start = b"(" + self._after.encode() if self._after else CHANNELS_FROM
         names = self._link.call(b"ZRANGEBYLEX", self._keys.index, start, b"+", b"LIMIT", 0, CHANNELS)
         if not names:
             self._after = None
+            self._rests_until = time.monotonic() + self._seen / PACE - ROUND_SECONDS
             self._channels.base()  # lives on
             return False
         quiet: dict[str, tuple[bytes, bool]] = {}
         listed = [name.decode() for name in names]
+        self._seen += len(listed)
         answers = self._channels.call_all("sweep", [(name, ()) for name in listed])
         self._after = listed[-1]  # whatever fails below, the next step goes on behind
         for name, answer in zip(listed, answers, strict=True):

@@ -37,6 +37,24 @@ def test_one_process_at_a_time(both, clock):
     assert names(one) == []
 
 
+def test_a_round_over_many_channels_is_followed_by_a_rest_in_which_no_other_process_begins_one(
+    both, server, clock, monkeypatch
+):
+    one, other = both
+    for n in range(20):
+        put(one, f"c{n}", n)
+    sweep(one)
+    monkeypatch.setattr(redis_sweep, "PACE", 1)
+    sweep(one)
+    after_its_head(one, clock)
+    sweep(one)
+    sweep(other)
+    assert len(names(one)) == 20
+    one._sweep._rests_until -= 20  # seconds, of which five are between two rounds in any case
+    sweep(one)
+    assert names(one) == []
+
+
 def test_another_goes_on_when_one_has_died(both, server, own, clock):
     one, other = both
     put(one, "a", 1)
