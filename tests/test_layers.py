@@ -37,7 +37,7 @@ FLOORS = [
     {"stores.redis_channels", "stores.redis_questions"},
     {"stores.sqlite_commits"},
     {"stores.redis_watches", "stores.sqlite_policy", "stores.sqlite_trim"},
-    {"stores.questions", "stores.redis_keys", "stores.redis_link"},
+    {"stores.questions", "stores.redis_keys", "stores.redis_link", "stores.redis_reads"},
     {"stores.base", "stores.redis_way", "stores.sqlite_file", "stores.wakeups"},
     {"config", "events", "messages"},
     {"errors", "names"},

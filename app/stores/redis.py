@@ -34,6 +34,7 @@ from .redis_keys import ABOUT_INDEX, CHANNELS_FROM, Keys
 from .redis_link import Link
 from .redis_listener import RedisListener
 from .redis_questions import RedisQuestions
+from .redis_reads import SharedReads
 from .redis_sweep import RedisSweep
 
 #: The policy is looked at again after this, and the server's clock.
@@ -63,6 +64,7 @@ class RedisStore(Store):
         self._named: dict[str, int] = {}
         #: When the index was begun that they were named to.
         self._index: list[bytes] = []
+        self._reads = SharedReads(self._read)
         self._sweep = RedisSweep(self._channels, self._link, self._keys, self._mark)
         self._listener: Listener | None = None
         self._hearing: RedisListener | None = None
@@ -159,6 +161,9 @@ class RedisStore(Store):
     # -- reads
 
     def read(self, channel: str, after: int, limit: int, max_bytes: int) -> Reading:
+        return self._reads(channel, after, limit, max_bytes)
+
+    def _read(self, channel: str, after: int, limit: int, max_bytes: int) -> Reading:
         watches = self._hearing.watches if self._hearing is not None and self._hears(channel) else None
         if watches is not None:
             watches.watch(channel)
