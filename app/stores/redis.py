@@ -258,7 +258,7 @@ class RedisStore(Store):
 
     def sweep(self) -> bool:
         self._look()
-        watched = {} if self._hearing is None else self._hearing.watches.known
+        watched = dict if self._hearing is None else self._hearing.watches.known
         return self._sweep.step(self._listener, watched, self._named)
 
     def close(self) -> None:

@@ -126,8 +126,9 @@ class Link:
         except ResponseError as error:
             if way is not None:
                 self._idle.append(way)
-            if isinstance(error, ReadOnlyError):
-                self._hang_up()  # it became a replica: the name leads elsewhere by now
+            # One that became a replica: the name leads elsewhere by now.
+            if self.closed or isinstance(error, ReadOnlyError):
+                self._hang_up()
             raise self.unavailable(error) from error
         except BaseException as error:
             if way is not None:

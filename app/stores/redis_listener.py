@@ -161,6 +161,7 @@ class RedisListener:
         is_control = topic in self._controls
         if kind == b"message" and topic == self._probe and data == b"?":
             self._heard_at = self._well_at = time.monotonic()
+            self._trouble = None
         elif kind == b"message" and is_control:
             self._controls[topic](data)
         elif kind == b"message":

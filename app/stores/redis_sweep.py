@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..errors import StoreUnavailable
@@ -47,11 +47,11 @@ class RedisSweep:
         self._given: dict[str, int] = {}
         self._renews_at = time.monotonic() + RENEW_SECONDS
 
-    def step(self, listener: Listener | None, watched: dict[str, int], named: dict[str, int]) -> bool:
-        """Look at the next channels; whether the round goes on. `watched` has the last id of each, `named` when this
-        process appended to it last."""
+    def step(self, listener: Listener | None, watched: Callable[[], dict[str, int]], named: dict[str, int]) -> bool:
+        """Look at the next channels; whether the round goes on. `watched` gives the last id of each, `named` has when
+        this process appended to it last."""
         if self._after is None:
-            self._begin(listener, watched, named)
+            self._begin(listener, watched(), named)
             if not self._has_turn() or time.monotonic() < self._rests_until:
                 return False
             self._after, self._seen = "", 0

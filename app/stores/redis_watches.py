@@ -89,7 +89,6 @@ class Watches:
     def channels(self) -> list[str]:
         return list(self._watches)
 
-    @property
     def known(self) -> dict[str, int]:
         """The last id of each channel, where it is known."""
         return {channel: watch.known for channel, watch in self._watches.items() if watch.known is not None}
