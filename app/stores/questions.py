@@ -80,8 +80,9 @@ class Questions(ABC):
     def _reply(self, data: dict[str, Any], answers: bytes) -> None:
         """Send a JSON list of answers back to who has asked. Raises StoreUnavailable."""
 
+    @abstractmethod
     def _forget(self, name: str) -> None:
-        """The round is over."""
+        """The round is over. Raises StoreUnavailable."""
 
     def ask(self, question: dict[str, object]) -> Answers:
         """See `Store.ask`."""

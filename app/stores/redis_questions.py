@@ -65,6 +65,9 @@ class RedisQuestions(Questions):
         self._awaited = self._link.call(b"PUBLISH", self._keys.controls, control) - 1
         self._look(asking)
 
+    def _forget(self, name: str) -> None:
+        """Nothing of it is on the server."""
+
     def _reply(self, data: dict[str, Any], answers: bytes) -> None:
         text = json.dumps({"to": data["id"], "by": self._mark})
         self._link.call(b"PUBLISH", data["reply"], b'%b, "answers": %b}' % (text[:-1].encode(), answers))
