@@ -85,6 +85,18 @@ class Wire:
     ) -> Answer:
         """One request, with `content` as JSON where it is not None; its answer is waited for so many seconds. Raises
         ClientError, and ValueError or TypeError for a content that is no JSON."""
+        return _answer(self.send(method, path, params, content, headers, seconds))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 10.0,
+    ) -> requests.Response:
+        """The same, whatever the answer is. Raises Unreachable where there is none."""
         sent = dict(headers or {})
         data = None
         if content is not None:
@@ -109,7 +121,7 @@ class Wire:
             raise Unreachable(f"{self._url} does not answer: {_reason(error)}") from error
         if self.is_cut:
             raise ClientError("The client was closed")
-        return _answer(response)
+        return response
 
     def connect(self, host: str, port: int, seconds: Any, options: Any) -> tuple[socket.socket, socket.socket]:
         """A connected socket, and a second descriptor of it. Raises OSError."""
