@@ -18,6 +18,10 @@ MOST_LINES = 300
 FLOORS = [
     {""},
     {"cli", "pytest_plugin"},
+    {"cli.check"},
+    {"cli.canary", "cli.holds"},
+    {"cli.probe"},
+    {"cli.findings"},
     {"backup", "factory"},
     {"access", "channels", "service", "worker"},
     {"worker.worker"},

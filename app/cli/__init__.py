@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
+from .check import check
+
 
 @click.group()
 def main() -> None:
     """Bide, a real-time channel server over plain HTTP."""
+
+
+main.add_command(check)
