@@ -1,6 +1,8 @@
 """`bide check`, the canary: what is between a client and its server, one fault at a time, is seen and named."""
 
 import json
+import socket
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,11 @@ from tests.support.servers import Server, make_certificate
 def server(tmp_path_factory):
     with Server(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch):
+    monkeypatch.setattr(canary, "PARK_SECONDS", 0.05)
 
 
 def run(*words, env=None):
@@ -65,7 +72,7 @@ def test_all_is_well_with_a_server_of_its_own(server):
 def test_figures_are_there_for_programs(server):
     code, findings = found(server.url)
     assert code == 0
-    assert findings["server"]["version"]
+    assert 0 < findings["server"]["connect_seconds"] < 1
     assert findings["way"]["headers"] == {"Server": "gunicorn"}
     assert findings["way"]["http"] == 1.1
     assert 0 < findings["delivery"]["seconds"] < 1
@@ -112,13 +119,14 @@ def test_a_server_that_refuses_what_is_forwarded_says_what_to_set(server, tmp_pa
 
 
 def test_answers_that_are_held_back_are_late(server, monkeypatch):
-    monkeypatch.setattr(canary, "LATE_SECONDS", 0.2)
-    code, findings = through(server, delay=0.25)
+    monkeypatch.setattr(canary, "LATE_SECONDS", 0.1)
+    code, findings = through(server, delay=0.6)
     assert (code, levels(findings)) == (1, {"delivery": "fail"})
     assert "buffers" in findings["delivery"]["text"]
 
 
-def test_a_poll_that_is_not_held_for_long_enough_to_hear_of_anything_is_told(server):
+def test_a_poll_that_is_not_held_for_long_enough_to_hear_of_anything_is_told(server, monkeypatch):
+    monkeypatch.setattr(canary, "PARK_SECONDS", 0.3)
     code, findings = through(server, idle=0.15)
     assert code == 1
     assert levels(findings) == {"delivery": "fail"}
@@ -203,6 +211,38 @@ def test_a_channel_that_may_not_be_deleted_is_left_behind_with_a_warning(server)
     page = (403, "application/json", b'{"error":"no"}')
     code, findings = through(server, pages={"/channels": page})
     assert (code, levels(findings)) == (0, {"clean-up": "warn"})
+
+
+def test_the_token_goes_with_every_request(server):
+    with HttpProxy(server.address) as proxy:
+        assert found(proxy.url, "--token", "secret")[0] == 0
+        assert found(proxy.url, env={"BIDE_TOKEN": "secret"})[0] == 0
+        assert {headers["Authorization"] for _, _, headers in proxy.seen} == {"Bearer secret"}
+
+
+def test_it_takes_the_way_that_the_environment_gives_and_says_so(server):
+    with HttpProxy(server.address) as proxy:
+        code, findings = found(
+            server.url, env={"http_proxy": proxy.url.replace("//", "//me:secret@"), "no_proxy": "", "NO_PROXY": ""}
+        )
+        assert (code, levels(findings)) == (0, {})
+        assert f"by the proxy {proxy.url.removeprefix('http://')} of this environment" in findings["way"]["text"]
+        assert proxy.seen
+
+
+def test_a_server_that_is_cut_amid_its_answer_is_one_sentence(server):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=half_an_answer, args=(listener,)).start()
+        code, findings = found("http://{}:{}".format(*listener.getsockname()))
+    assert (code, list(findings)) == (1, ["server"])
+    assert "is cut before the end" in findings["server"]["text"]
+
+
+def half_an_answer(listener):
+    sock, _ = listener.accept()
+    with sock:
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
 
 
 def test_nobody_there_is_one_sentence():

@@ -26,9 +26,9 @@ def server(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def shorter(monkeypatch):
     """Seconds instead of a minute."""
-    monkeypatch.setattr(holds, "HOLDS", (1.0, 3.5))
-    monkeypatch.setattr(holds, "DEFAULT_SECONDS", 3.0)
-    monkeypatch.setattr(holds, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(holds, "HOLDS", (0.6, 2.2))
+    monkeypatch.setattr(holds, "DEFAULT_SECONDS", 2.0)
+    monkeypatch.setattr(holds, "GRACE_SECONDS", 0.5)
 
 
 def outcomes(findings):
@@ -39,13 +39,13 @@ def test_nothing_is_in_the_way_of_a_server_of_its_own(server):
     code, findings = found(server.url, "--idle")
     assert (code, levels(findings)) == (0, {})
     assert outcomes(findings) == ["held", "held"]
-    assert findings["timeout"]["timeout"] == 3.0
-    assert findings["idle"]["open_after_seconds"] == 3.5
+    assert findings["timeout"]["timeout"] == 2.0
+    assert findings["idle"]["open_after_seconds"] == 2.2
 
 
 def test_nginx_that_waits_too_short_is_found(tmp_path, monkeypatch):
     ours = "proxy_read_timeout 75s;"
-    monkeypatch.setattr(proxies, "PLACES", [*proxies.PLACES, (ours, 1, "proxy_read_timeout 2s;")])
+    monkeypatch.setattr(proxies, "PLACES", [*proxies.PLACES, (ours, 1, "proxy_read_timeout 1200ms;")])
     with (
         Server(tmp_path / "server", env={"BIDE_INSECURE": 1}) as server,
         Proxy(tmp_path / "proxy", "{}:{}".format(*server.address)) as proxy,
@@ -54,40 +54,40 @@ def test_nginx_that_waits_too_short_is_found(tmp_path, monkeypatch):
     assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
     assert outcomes(findings) == ["held", "cut"]
     assert "504 Gateway Time-out" in findings["holds"]["text"]
-    assert 1.9 < findings["holds"]["cut_after_seconds"] < 3.5
-    assert 1.5 < findings["timeout"]["timeout"] < 3
+    assert 1.1 < findings["holds"]["cut_after_seconds"] < 2.2
+    assert 0.8 < findings["timeout"]["timeout"] < 2
 
 
 def test_connections_that_are_cut_while_a_poll_waits_are_found(server):
-    code, findings = through(server, "--idle", idle=2)
+    code, findings = through(server, "--idle", idle=1.2)
     assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
     assert outcomes(findings) == ["held", "cut"]
     assert "closed connection without response" in findings["holds"]["text"]
-    assert 1.9 < findings["holds"]["cut_after_seconds"] < 3.5
+    assert 1.1 < findings["holds"]["cut_after_seconds"] < 2.2
 
 
 def test_connections_that_are_forgotten_without_a_word_are_found(server):
-    code, findings = through(server, "--idle", idle=2, silent=True)
+    code, findings = through(server, "--idle", idle=1.2, silent=True)
     assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
     assert outcomes(findings) == ["held", "silent"]
-    assert "sends nothing for 4.5 s" in findings["holds"]["text"]
+    assert "sends nothing for 2.7 s" in findings["holds"]["text"]
     # What came through, since nobody knows what else would.
-    assert 0.9 <= findings["timeout"]["timeout"] <= 1.1
+    assert 0.5 <= findings["timeout"]["timeout"] <= 0.7
 
 
 def test_the_server_s_own_maximum_is_not_taken_for_a_cut(tmp_path):
-    settings = {"BIDE_MAX_TIMEOUT_SECONDS": 2, "BIDE_DEFAULT_TIMEOUT_SECONDS": 1}
+    settings = {"BIDE_MAX_TIMEOUT_SECONDS": 1, "BIDE_DEFAULT_TIMEOUT_SECONDS": 1}
     with Server(tmp_path, env=settings) as server:
         code, findings = found(server.url, "--idle")
     assert (code, levels(findings)) == (0, {})
-    assert "the server itself holds none longer than about 2 s" in findings["holds"]["text"]
+    assert "the server itself holds none longer than about 1 s" in findings["holds"]["text"]
 
 
 def test_an_idle_connection_that_is_closed_is_told_with_its_time(server):
     code, findings = through(server, "--idle", closes=True)
     assert code == 0
     assert findings["idle"]["level"] == "ok"
-    assert findings["idle"]["closed_after_seconds"] < 3
+    assert findings["idle"]["closed_after_seconds"] < 2
 
 
 def test_polls_that_events_of_others_end_cannot_be_measured(server):

@@ -41,6 +41,7 @@ class HttpProxy:
         self.caches, self.changes, self.pages = caches, changes, pages or {}
         self.cache = {}
         self.over = threading.Event()
+        #: Method, path and header fields of every request.
         self.seen = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -69,7 +70,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         proxy = self.server.proxy
-        proxy.seen.append((self.command, self.path))
+        proxy.seen.append((self.command, self.path, dict(self.headers)))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         for begin, (status, kind, text) in proxy.pages.items():
             if self.path.startswith(begin):
@@ -83,7 +84,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             elif proxy.gateway:
                 self._answer(504, [("Content-Type", "text/html")], b"<title>504 Gateway Time-out</title>")
             return None
-        proxy.over.wait(proxy.delay)
+        if self.path.startswith("/subscribe/"):
+            proxy.over.wait(proxy.delay)
         return self._answer(status, headers, b"" if proxy.eats == "down" else content)
 
     do_POST = do_DELETE = do_GET  # noqa: N815
