@@ -76,6 +76,8 @@ class Canary:
         """Delete the channel that was made up. What is to be told where it is left behind."""
         if not self._is_own or not self._has_published:
             return None
+        # By a new connection: this one may have been idle for so long that it was forgotten.
+        self._probe.close()
         try:
             reply = self._probe.look("DELETE", f"/channels/{self.channel}")
         except Trouble as trouble:

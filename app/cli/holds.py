@@ -118,7 +118,7 @@ class Holds:
                 seconds = time.monotonic() - begun
                 text = f"a connection is closed when nothing was asked on it for {seconds:.1f} s"
                 return Finding("ok", "idle", text, {"closed_after_seconds": seconds})
-            probe.look("GET", self._path, poll_of("latest", 0))
+            probe.look("GET", self._path, poll_of("latest", 0), seconds=GRACE_SECONDS)
         except Trouble as trouble:
             text = f"a connection on which nothing is asked for {max(HOLDS):g} s is of no use then: {trouble}"
             return Finding("warn", "idle", text)

@@ -84,10 +84,15 @@ def test_the_server_s_own_maximum_is_not_taken_for_a_cut(tmp_path):
 
 
 def test_an_idle_connection_that_is_closed_is_told_with_its_time(server):
-    code, findings = through(server, "--idle", closes=True)
-    assert code == 0
-    assert findings["idle"]["level"] == "ok"
-    assert findings["idle"]["closed_after_seconds"] < 2
+    code, findings = through(server, "--idle", keeps=0.8)
+    assert (code, levels(findings)) == (0, {})
+    assert 0.7 < findings["idle"]["closed_after_seconds"] < 2.2
+
+
+def test_an_idle_connection_that_is_forgotten_without_a_word_is_a_warning(server):
+    code, findings = through(server, "--idle", keeps=0.8, silent=True)
+    assert (code, levels(findings)) == (0, {"idle": "warn"})
+    assert "sends nothing for 0.5 s" in findings["idle"]["text"]
 
 
 def test_polls_that_events_of_others_end_cannot_be_measured(server):

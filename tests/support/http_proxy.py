@@ -1,8 +1,9 @@
 """A proxy of HTTP requests with the faults that proxies have, in threads of the test.
 
-idle          waits so many seconds for an answer, then closes the connection; with `gateway` it says 504 before that,
-              with `silent` it forgets the connection without a word
-delay         holds each answer back for so many seconds
+idle          waits so many seconds for an answer, then closes the connection
+keeps         closes a connection on which nothing was asked for so many seconds
+silent        forgets connections where it would close them: without a word
+delay         holds the answers of polls back for so many seconds
 closes        closes the connection after each answer
 strips        header fields that get lost, in lower case, on both ways
 eats          "up": the bodies of requests get lost, "down": those of answers
@@ -25,7 +26,7 @@ class HttpProxy:
         address,
         *,
         idle=None,
-        gateway=False,
+        keeps=None,
         silent=False,
         delay=0.0,
         closes=False,
@@ -36,7 +37,7 @@ class HttpProxy:
         pages=None,
     ):
         self.address = address
-        self.idle, self.gateway, self.silent = idle, gateway, silent
+        self.idle, self.keeps, self.silent = idle, keeps, silent
         self.delay, self.closes, self.strips, self.eats = delay, closes, frozenset(strips), eats
         self.caches, self.changes, self.pages = caches, changes, pages or {}
         self.cache = {}
@@ -62,6 +63,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def setup(self):
+        self.timeout = self.server.proxy.keeps
+        super().setup()
+
+    def handle(self):
+        super().handle()
+        if self.server.proxy.silent:
+            self.server.proxy.over.wait()
+
     def handle_one_request(self):
         with contextlib.suppress(ConnectionError, ValueError):
             super().handle_one_request()
@@ -79,10 +89,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, headers, content = self._cached(b"" if proxy.eats == "up" else body)
         except TimeoutError:
             self.close_connection = True
-            if proxy.silent:
-                proxy.over.wait()
-            elif proxy.gateway:
-                self._answer(504, [("Content-Type", "text/html")], b"<title>504 Gateway Time-out</title>")
             return None
         if self.path.startswith("/subscribe/"):
             proxy.over.wait(proxy.delay)
