@@ -67,7 +67,8 @@ class RedisListener:
         self._sending = Semaphore()
         self._word: gevent.Greenlet[..., None] | None = None
         self._heard_at = 0.0
-        self._begun_at = time.monotonic()
+        #: When the server last was to be taken for away, by its answers or for want of them.
+        self._away_at = time.monotonic()
         #: When a word of its own came last, over whatever connection; at first when it was subscribed.
         self._well_at: float | None = None
         self._is_deaf = False
@@ -202,6 +203,8 @@ class RedisListener:
                 if self._word is None or self._word.dead:
                     # Not to wait for its answer here: a server that stands still gives none.
                     self._word = gevent.spawn(self._send_word)
+                else:
+                    self._away_at = time.monotonic()
                 if self._way is not None and time.monotonic() - self._heard_at > DEAF_SECONDS:
                     self._give_up()
                 self._say()
@@ -217,8 +220,10 @@ class RedisListener:
             self._is_deaf = False
             log.warning("the Redis store's announcements are heard again")
             return
-        silent = time.monotonic() - max(self._heard_at, self._begun_at)
-        if silent > DEAF_SECONDS and not self._is_deaf and not self._link.is_away:
+        if self._link.is_away:
+            self._away_at = time.monotonic()
+        silent = time.monotonic() - max(self._heard_at, self._away_at)
+        if silent > DEAF_SECONDS and not self._is_deaf:
             self._is_deaf = True
             why = self._trouble or "nothing comes"
             log.warning("the Redis store's announcements are not heard, polls may be late: %s", why)

@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from app.errors import StoreUnavailable
-from app.stores import redis_listener, redis_watches
+from app.stores import redis_link, redis_listener, redis_watches
 
 from .support import Ear, eventually, everything, messages, put, said
 
@@ -216,6 +216,22 @@ class TestDeaf:
         eventually(lambda: other.ear.messages() == [1])
         eventually(lambda: caplog.text.count("heard again") == 2)
         assert caplog.text.count("are not heard") == 2
+
+    def test_a_server_that_gives_no_answers_is_away_and_nobody_is_said_to_be_deaf(
+        self, own_server, joined, quick, caplog, monkeypatch
+    ):
+        monkeypatch.setitem(redis_link._DEFAULTS, "socket_timeout", 1)
+        monkeypatch.setattr(redis_listener, "AGAIN_SECONDS", (0.01, 0.05))
+        server = own_server()
+        store = joined(server.url, ear=Ear())
+        server.signal(signal.SIGSTOP)
+        eventually(lambda: caplog.records)
+        eventually(lambda: store._hearing._trouble)
+        server.signal(signal.SIGCONT)
+        eventually(lambda: len(caplog.records) > 1)
+        settle(store)
+        lines = [record.message.split(":")[0] for record in caplog.records]
+        assert lines == ["the Redis store is away", "the Redis store is back"]
 
     def test_a_connection_that_says_nothing_more_is_given_up(self, own_server, joined, quick, caplog):
         server = own_server()
