@@ -11,7 +11,7 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
 - `TEST_IDLE_SECONDS` is how long a tail outlives its last poll, so that a test need not wait for ten seconds;
 - `TEST_SWEEP_SECONDS` is the pause between two rounds of the store's housekeeping, five seconds otherwise;
 - `/-test-/hearing` tells what the Redis store's listener had to do over: streams read since an announcement did not
-  follow (`rereads`), streams read at all (`reads`), connections lost (`reconnects`);
+  follow (`rereads`), streams read at all (`reads`), connections lost (`reconnects`); and whether it is `deaf`;
 - `TEST_DEAF_SECONDS` and `TEST_RED_SECONDS` are how long that listener takes silence for nothing, and how long
   `/readyz` does;
 - `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
@@ -130,8 +130,9 @@ def _counts():
 
 @app.get("/-test-/hearing")
 def _hearing():
-    rereads = _server.store._hearing.watches.rereads
-    return {"rereads": rereads, "reads": _done["reads"], "reconnects": _done["reconnects"]}
+    hearing = _server.store._hearing
+    done = {"rereads": hearing.watches.rereads, "reads": _done["reads"], "reconnects": _done["reconnects"]}
+    return done | {"deaf": int(not hearing.hears)}
 
 
 @app.get("/-test-/weight")

@@ -19,9 +19,10 @@ PUBLISHERS = 8
 FOLLOWERS = 60
 #: At most, between two publishes of one publisher: the faults are what a worker has to do.
 PAUSE_SECONDS = 0.15
-#: How long everybody may take to have what was published, once nothing happens any more.
+#: How long a publish may take, through whatever happens.
 SETTLE_SECONDS = 40
-#: Without an event for so long somebody who is behind is not slow but deaf; less than a poll lasts, whose end cures it.
+#: So long after the last fault no worker is deaf. Without an event for so long somebody who is behind is not slow but
+#: deaf; less than a poll lasts, whose end cures it.
 DEAF_SECONDS = 10
 
 
@@ -38,13 +39,14 @@ class Keyed(Publishing):
 
 
 def followers(count, seed):
-    """So many: of one channel and of all, with limits and without, each hopping."""
+    """So many: of one channel and of all, with limits and without, each hopping. Some are always behind: what a server
+    loses, they have not got yet."""
     its = []
     for number in range(count):
         channels = DURABLE if number % 3 == 0 else (DURABLE[number % len(DURABLE)],)
         limit = (1000, None, 20, 7)[number % 4]
-        habit = "leaving" if number % 10 == 9 else "steady"
-        limit = 1000 if habit == "leaving" else limit  # or it would be hours behind
+        habit = {4: "slow", 9: "leaving"}.get(number % 10, "steady")
+        limit = limit if habit == "steady" else 1000  # or it would be hours behind
         its.append(Wanderer(channels, limit, habit=habit, hop=1 + number % 5, timeout=20, seed=f"{seed} {number}"))
     return its
 
@@ -70,11 +72,11 @@ class ScaledOut:
         try:
             with ThreadPoolExecutor() as starting:
                 list(starting.map(self._stack.enter_context, self.servers))
+            self._begun = self.hearing()
             self._stack.enter_context(self.followers)
             for publisher in self.publishers:
                 publisher.start()
             self.go_on(20)
-            self._begun = self.hearing()
         except BaseException:
             self._stack.close()
             raise
@@ -176,6 +178,7 @@ class ScaledOut:
             publisher.join(SETTLE_SECONDS)
             assert not publisher.is_alive(), "a publish was not answered in time"
         self.check()
+        await_that(lambda: not self._deaf(), within=DEAF_SECONDS, step=0.1)
         held = self.held()
         newest = {channel: rows[-1][0] for channel, rows in held.items() if rows}
         self._await_newest(newest, within, self.followers)
@@ -201,6 +204,9 @@ class ScaledOut:
             deaf = sorted({follower.name for follower in behind if now > had[follower][1] + DEAF_SECONDS})
             assert not deaf, f"{len(deaf)} hear nothing: {deaf[:5]}"
             time.sleep(0.02)
+
+    def _deaf(self):
+        return [pid for pid, counts in self.hearing().items() if counts["deaf"]]
 
     def held(self):
         """What the store holds: per channel (id, uid), by id."""
