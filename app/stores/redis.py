@@ -60,7 +60,7 @@ class RedisStore(Store):
         self._looked_at = time.monotonic()
         self._channels = RedisChannels(self._link, self._keys, clock, lambda: self._policy)
         self._mark = f"{os.getpid()}-{os.urandom(6).hex()}"
-        #: When this process appended to a channel last, where it has named that to the index.
+        #: The last id that this process gave in a channel, where it has named that to the index.
         self._named: dict[str, int] = {}
         #: When the index was begun that they were named to.
         self._index: list[bytes] = []
@@ -108,12 +108,10 @@ class RedisStore(Store):
     ) -> Appended:
         if time.monotonic() - self._looked_at > POLICY_SECONDS:
             self._look()
-        was_here = self._was_here(channel)
         answer = self._channels.append(channel, messages, type, key, b"")
         if answer[0] == b"unknown":
             self._check_room()
-            base = self._channels.base_of(channel, was_here=was_here)
-            self._named.pop(channel, None)
+            base = self._channels.base_of(channel, self._named.pop(channel, 0))
             answer = self._channels.append(channel, messages, type, key, base)
         if answer[0] == b"reused":
             raise KeyReused("Send new content under a new Idempotency-Key", param="Idempotency-Key")
@@ -123,7 +121,7 @@ class RedisStore(Store):
             return Appended(int(answer[1]), int(answer[2]), replayed=True)
         first_id, last_id, prev, at_us = map(int, answer[1:])
         if channel in self._named or self._name(channel):
-            self._named[channel] = at_us
+            self._named[channel] = last_id
         if self._hearing is not None and self._hears(channel):
             events = []
             for id, message in enumerate(messages, first_id):
@@ -150,11 +148,6 @@ class RedisStore(Store):
             return True
         return False
 
-    def _was_here(self, channel: str) -> bool:
-        """Whether this process has appended to the channel so lately that its head must be there."""
-        at_us = self._named.get(channel)
-        return at_us is not None and self.now_us() < at_us + self.retention(channel).head_seconds * 1e6
-
     def _hears(self, channel: str) -> bool:
         return self._listener is not None and self._listener.hears(channel)
 
@@ -167,15 +160,15 @@ class RedisStore(Store):
         watches = self._hearing.watches if self._hearing is not None and self._hears(channel) else None
         if watches is not None:
             watches.watch(channel)
-        reading, deleted = self._channels.read(
-            channel, "after", after, limit, max_bytes, was_here=self._was_here(channel)
-        )
+        given = self._named.get(channel, 0)
+        reading, deleted = self._channels.read(channel, "after", after, limit, max_bytes, given)
         if watches is not None:
             watches.began(channel, reading.head, deleted)
         return reading
 
     def read_before(self, channel: str, before: int, limit: int, max_bytes: int) -> Reading:
-        return self._channels.read(channel, "before", before, limit, max_bytes, was_here=self._was_here(channel))[0]
+        given = self._named.get(channel, 0)
+        return self._channels.read(channel, "before", before, limit, max_bytes, given)[0]
 
     def info(self, channel: str) -> ChannelInfo | None:
         return self._channels.infos([channel])[0]

@@ -69,12 +69,12 @@ class RedisChannels:
         `opens` the store has named nothing to the index yet."""
         return self._base(at_least, lost, 1, opens)[0]
 
-    def base_of(self, channel: str, *, was_here: bool) -> int:
-        """The base that a channel begins at which is not known: where the index names it, or this process does
-        (`was_here`), it was lost."""
+    def base_of(self, channel: str, given: int) -> int:
+        """The base that a channel begins at which is not known: where the index names it, or the base is below an id
+        that this process has `given` in it, it was lost."""
         base, named = self._base(b"", channel, 0)
-        if (named or was_here) and not self.call("info", channel):  # else somebody has just made it
-            base = self._base(b"", channel, 2)[0]
+        if (named or base < given) and not self.call("info", channel):  # else somebody has just made it
+            base = self._base(given or b"", channel, 2)[0]
         return base
 
     def _base(self, at_least: int | bytes, channel: str, lost: int, opens: bool = False) -> tuple[int, bool]:
@@ -126,7 +126,7 @@ class RedisChannels:
         return answer
 
     def read(
-        self, channel: str, direction: str, id: int, limit: int, max_bytes: int, *, was_here: bool
+        self, channel: str, direction: str, id: int, limit: int, max_bytes: int, given: int
     ) -> tuple[Reading, int]:
         """A page `after` or `before` an id, as `Store.read` has it; and up to which id the channel was deleted."""
         # Nothing is before the first id, and there is no place before that.
@@ -135,7 +135,7 @@ class RedisChannels:
         answer = self.call("read", channel, *arguments)
         if not answer:
             # In this order: what comes between the two is above the base, or is read.
-            base = self.base_of(channel, was_here=was_here)
+            base = self.base_of(channel, given)
             if not (answer := self.call("read", channel, *arguments)):
                 return Reading(False, base, base, None, []), 0
         head, oldest, floor, deleted = answer[:4]

@@ -48,8 +48,8 @@ class RedisSweep:
         self._renews_at = time.monotonic() + RENEW_SECONDS
 
     def step(self, listener: Listener | None, watched: Callable[[], dict[str, int]], named: dict[str, int]) -> bool:
-        """Look at the next channels; whether the round goes on. `watched` gives the last id of each, `named` has when
-        this process appended to it last."""
+        """Look at the next channels; whether the round goes on. `watched` gives the last id of each, `named` has the
+        last id that this process gave in it."""
         if self._after is None:
             self._begin(listener, watched(), named)
             if not self._has_turn() or time.monotonic() < self._rests_until:
@@ -90,18 +90,28 @@ class RedisSweep:
             self.name_again(named)
 
     def name_again(self, named: dict[str, int]) -> None:
-        """Name to the index what this process has appended to."""
+        """Name to the index what this process has appended to, as far as it is there."""
         self._renews_at = time.monotonic() + RENEW_SECONDS
         now_us = self._channels.now_us()
-        for name, at_us in list(named.items()):
-            if now_us > at_us + self._head_us(name):
-                del named[name]  # its head may be gone by now, and the index would say that it was lost
+        for name, id in list(named.items()):
+            if now_us > id + self._head_us(name):
+                del named[name]  # its head may be gone by now
         names = list(named)
         for start in range(0, len(names), 1000):
+            some = names[start : start + 1000]
+            there = self._link.many([(b"EXISTS", *self._keys.of(name)[:2]) for name in some])
             members: list[Any] = []
-            for name in names[start : start + 1000]:
-                members += [0, name]
-            self._link.call(b"ZADD", self._keys.index, *members)
+            lost = 0
+            for name, found in zip(some, there, strict=True):
+                if found:
+                    members += [0, name]
+                else:
+                    # Not to be named: whoever found it in the index would raise the base to that time, again and again.
+                    lost = max(lost, named.pop(name, 0))
+            if lost:
+                self._channels.base(at_least=lost)
+            if members:
+                self._link.call(b"ZADD", self._keys.index, *members)
 
     def _head_us(self, name: str) -> int:
         return int(self._channels.retention(name).head_seconds * 1e6)

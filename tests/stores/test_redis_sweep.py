@@ -183,3 +183,33 @@ def test_what_this_process_named_is_named_again_now_and_then(both, server, own, 
     one._sweep._renews_at = 0
     sweep(one)
     assert names(one) == ["a"]
+
+
+def test_a_loss_is_told_once_and_not_again_by_each_read_and_round(both, server, own, clock):
+    first = put(both[0], "a", 1).last_id
+    put(both[1], "a", 2)
+    with server.client as client:
+        client.delete(*[own("x").replace("}:x", f":a}}:{which}") for which in "sh"])
+    floors = []
+    for store in [*both, *both]:
+        clock.step(1)
+        floors.append(everything(store, "a", after=first).floor)
+    for store in [*both, *both]:
+        store._sweep._renews_at = 0
+        sweep(store)
+        clock.step(1)
+        floors.append(everything(store, "never", after=first).floor)
+    assert floors[0] > first
+    assert set(floors) == {floors[0]}
+
+
+def test_a_loss_that_nobody_reads_is_told_by_those_who_wrote(both, server, own, clock):
+    one, other = both
+    put(one, "a", 1)
+    with server.client as client:
+        client.zrem(own("channels"), "a")
+        last = put(one, "a", 2).last_id
+        client.delete(*[own("x").replace("}:x", f":a}}:{which}") for which in "sh"])
+    one._sweep._renews_at = 0
+    sweep(one)
+    assert everything(other, "a").floor >= last
