@@ -82,7 +82,7 @@ def test_connections_that_are_open_one_way_only_leave_nobody_deaf(redis_server, 
             proxy.heal()  # for new connections: the old ones stay as they are
             load.go_on(within=10)
         load.judge(load.settle())
-        # Upwards nothing passes on the connections that listen, whose words of their own get lost before. Who makes a new
-        # one just when the next fault comes has none to lose.
+        # Upwards nothing passes on the connections that listen, whose words of their own get lost before. A worker that
+        # is between two connections when the next fault comes has none to lose.
         assert load.forced()["reconnects"] >= (2 + 2 * times if way == "down" else 0)
         assert sum(job.refusals for job in load.ledger.jobs)
