@@ -1,0 +1,37 @@
+"""The naive client shows what the cases are worth: it does the plain ones, and fails most of the others."""
+
+import pytest
+
+from .cases import all_cases
+from .company import adapter, play_all
+from .player import CaseFailed
+
+CASES = all_cases()
+#: What it does, it does at once; what does not come then will not come.
+PATIENCE_SECONDS = 6
+PLAIN = [case for case in CASES if case.file == "01-plain"]
+
+
+@pytest.fixture(scope="module")
+def failures():
+    """What was wrong, by the case's name."""
+    played = play_all(CASES, adapter("naive"), PATIENCE_SECONDS)
+    errors = {name: future.exception() for name, future in played.items()}
+    others = [error for error in errors.values() if error is not None and not isinstance(error, CaseFailed)]
+    assert others == []
+    return {name: str(error) for name, error in errors.items() if error is not None}
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
+def test_it_does_what_is_plain(case, failures):
+    assert failures.get(case.name) is None
+
+
+def test_it_fails_at_least_half_of_the_cases(failures, record_property):
+    table = [f"{failures.get(case.name, 'does it').splitlines()[0][:100]:100}  {case.name}" for case in CASES]
+    record_property("table", "\n".join([*table, f"fails {len(failures)} of {len(CASES)}"]))
+    assert len(failures) >= len(CASES) / 2
+
+
+def test_each_of_its_failures_is_for_a_reason_that_is_no_accident(failures):
+    assert not [name for name, why in failures.items() if "not delivered" in why.splitlines()[0]]
