@@ -13,6 +13,8 @@ from typing import Final
 
 FIRST_SECONDS: Final = 0.25
 MOST_SECONDS: Final = 30.0
+#: A Retry-After of more is a mistake, and a number beyond what a thread can wait for ends it.
+LONGEST_HINT_SECONDS: Final = 86_400.0
 
 
 class Backoff:
@@ -34,16 +36,17 @@ class Backoff:
 
 
 def retry_after_of(text: str | None) -> float | None:
-    """The seconds of a Retry-After header (RFC 9110, section 10.2.3: a number, or a date); None where it has none."""
+    """The seconds of a Retry-After header (RFC 9110, section 10.2.3: a number, or a date), a day at
+    most; None where it has none."""
     if text is None:
         return None
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), LONGEST_HINT_SECONDS)
     try:
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (until - datetime.now(UTC)).total_seconds()), LONGEST_HINT_SECONDS)

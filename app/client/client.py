@@ -8,7 +8,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 from .backoff import Backoff
@@ -17,7 +17,9 @@ from .events import ChannelInfo, Event, Gap, Page, event_of
 from .listening import Listening
 from .places import Places, Since
 from .subscription import Subscription
-from .wire import Answer, Wire
+from .wire import Wire
+
+Asked = TypeVar("Asked")
 
 #: One try of a call, and the longest pause between two.
 CALL_SECONDS: Final = 10.0
@@ -67,11 +69,16 @@ class Client:
             content["type"] = type
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         path = f"/publish/{quote(channel, safe='')}"
-        answer = self._insist(lambda seconds: self._wire.ask("POST", path, None, content, headers, seconds))
-        ids = answer.body.get("event_ids", [answer.body.get("event_id")])
-        if not isinstance(ids, list) or not ids or not all(isinstance(id, int) for id in ids):
-            raise BadAnswer("The server has taken the event, as it seems, and does not tell its id")
-        return ids
+
+        def publish(seconds: float) -> list[int]:
+            body = self._wire.ask("POST", path, None, content, headers, seconds).body
+            ids = body.get("event_ids", [body.get("event_id")])
+            # Within what is tried again: whoever said 200 without an id has stored nothing that we know of.
+            if not isinstance(ids, list) or not ids or not all(isinstance(id, int) for id in ids):
+                raise BadAnswer("What answers the publish does not tell its id, as Bide does")
+            return ids
+
+        return self._insist(publish)
 
     # -- subscribing
 
@@ -186,7 +193,7 @@ class Client:
     def _new_wire(self, connections: int) -> Wire:
         return Wire(self._url, self._token, self._id, connections)
 
-    def _insist(self, ask: Callable[[float], Answer]) -> Answer:
+    def _insist(self, ask: Callable[[float], Asked]) -> Asked:
         """Ask until there is an answer, with so many seconds for each; no longer than there is patience."""
         ends_at = time.monotonic() + self._patience
         backoff = Backoff(PAUSE_SECONDS)

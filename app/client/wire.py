@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..version import VERSION
 from .backoff import retry_after_of
@@ -181,7 +182,13 @@ def _use(wire: Wire, manager: PoolManager) -> None:
         _handle: socket.socket | None = None
 
         def _new_conn(self) -> socket.socket:
-            sock, self._handle = wire.connect(self.host, self.port, self.timeout, self.socket_options)
+            try:
+                sock, self._handle = wire.connect(self.host, self.port, self.timeout, self.socket_options)
+            except TimeoutError as error:
+                raise ConnectTimeoutError(self, "connecting took too long") from error
+            except OSError as error:
+                # As urllib3 does: of a bare reset it thinks that the server has answered already, and reads from None.
+                raise NewConnectionError(self, str(error)) from error
             return sock
 
         def close(self) -> None:
