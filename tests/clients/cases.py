@@ -45,12 +45,12 @@ class Step:
 class Expected:
     #: By channel: messages, and Gap.
     shown: dict[str, list[Any]]
+    perhaps_again: bool = False
     published: int = 0
     stored: list[Any] | None = None
     failed: bool = False
     most_requests: int | None = None
     most_connections: int | None = None
-    longest_name: int | None = None
 
 
 class Gap:
@@ -76,6 +76,7 @@ class Case:
     hold: float
     patience: float
     keeps_its_cursor: bool
+    pause: float
     story: list[Step]
     faults: list[tuple[str, str, dict[str, Any]]]
     expected: Expected
@@ -100,8 +101,8 @@ def of_text(text: str, file: str = "") -> list[Case]:
 def _case(said: dict[str, Any], file: str) -> Case:
     name = said.pop("name")
     channels = said.pop("channels", ["news"])
-    if isinstance(channels, int):
-        channels = [f"channel-{number}" for number in range(channels)]
+    if isinstance(channels, dict):
+        channels = [f"{channels['hundred']}{number}" for number in range(100)]
     story = [_step(step) for step in said.pop("story")]
     faults = [_fault(*each) for line in said.pop("faults", []) for each in line.items()]
     expected = _expected(dict(said.pop("expect", {})), channels)
@@ -113,6 +114,7 @@ def _case(said: dict[str, Any], file: str) -> Case:
         since=said.pop("since", "oldest"),
         hold=said.pop("hold", 5),
         patience=said.pop("patience", 10),
+        pause=said.pop("each event takes", 0),
         keeps_its_cursor=said.pop("keeps its cursor", False),
         within=said.pop("within", 15),
         story=story,
@@ -141,19 +143,20 @@ def _fault(which: str, said: str | dict[str, Any]) -> tuple[str, str, dict[str, 
 
 
 def _expected(said: dict[str, Any], channels: list[str]) -> Expected:
-    shown = said.pop("shown", [])
+    perhaps_again = said.pop("shown, some perhaps again", None)
+    shown = said.pop("shown", perhaps_again or [])
     if isinstance(shown, list):
         shown = {channels[0]: shown}
     shown = {name: [_message(each) for each in items] for name, items in shown.items()}
     shown = {name: [each for item in items for each in item] for name, items in shown.items()}
     expected = Expected(
         shown=shown,
+        perhaps_again=perhaps_again is not None,
         published=said.pop("published", 0),
         stored=said.pop("stored", None),
         failed=said.pop("failed with a sentence", False),
         most_requests=said.pop("requests, at most", None),
         most_connections=said.pop("connections, at most", None),
-        longest_name=said.pop("bytes of a request line, at most", None),
     )
     if said:
         raise ValueError(f"nobody knows what to expect of {sorted(said)}")

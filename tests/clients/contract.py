@@ -14,6 +14,7 @@ from .store import Following, RefusedError, Store
 #: No channel's events end below this, so that no answer is cut for its size here.
 MOST_EVENTS = 1000
 MOST_SECONDS = 55.0
+LONGEST_TARGET = 8_000
 NAME = re.compile(r"[A-Za-z0-9_.:@~-]{1,128}")
 
 
@@ -63,6 +64,8 @@ class Contract:
             return problem(refused.status, refused.kind, str(refused), refused.param)
 
     def _route(self, request: Request, hold: Hold, at_once: bool) -> Answer | None:
+        if len(request.target) > LONGEST_TARGET:
+            raise RefusedError(414, "uri-too-long", "the request line is too long")
         match request.method, request.path.strip("/").split("/"):
             case "GET", ["subscribe", names]:
                 return self._poll_by_query(request, names.split(","), hold, at_once)

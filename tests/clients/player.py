@@ -144,7 +144,13 @@ class Player:
                 since = self._first_ids[number - 1]
             case {"seconds ahead": seconds}:
                 since = self.server.store.ahead(seconds)
-        said = {"url": self.server.url, "channels": case.channels, "since": since, "hold": case.hold}
+        said = {
+            "url": self.server.url,
+            "channels": case.channels,
+            "since": since,
+            "hold": case.hold,
+            "pause": case.pause,
+        }
         if case.keeps_its_cursor:
             said["cursor_file"] = os.path.join(self._folder.name, "cursor")
         return said

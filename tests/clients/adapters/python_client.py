@@ -1,5 +1,6 @@
 """The adapter of Bide's Python client."""
 
+import time
 from functools import partial
 
 from app.client import Client
@@ -16,9 +17,10 @@ def tell_gap(gap):
     say(gap={"channel": gap.channel, "oldest_event_id": gap.oldest_event_id})
 
 
-def follow(subscription):
+def follow(subscription, pause):
     for event in subscription:
         tell(event)
+        time.sleep(pause)
 
 
 def publish(client, told):
@@ -33,7 +35,7 @@ for told in asked():
             names = ("since", "hold", "cursor_file")
             options = {name: told[name] for name in names if name in told}
             subscription = clients[-1].subscribe(*told["channels"], on_gap=tell_gap, **options)
-            threads.append(in_a_thread(partial(follow, subscription)))
+            threads.append(in_a_thread(partial(follow, subscription, told["pause"])))
         case "publish":
             clients.append(Client(told["url"], patience=told["patience"]))
             threads.append(in_a_thread(partial(publish, clients[-1], told)))
