@@ -35,3 +35,22 @@ def test_it_fails_at_least_half_of_the_cases(failures, record_property):
 
 def test_each_of_its_failures_is_for_a_reason_that_is_no_accident(failures):
     assert not [name for name, why in failures.items() if "not delivered" in why.splitlines()[0]]
+
+
+#: What a client that knows nothing of it runs into shows what went over the wire.
+REASONS = {
+    "A connection that is reset before the answer is made anew": "ConnectionResetError",
+    "A connection that is closed without an answer is made anew": "RemoteDisconnected",
+    "An answer that is reset in the middle comes again, whole and once": "Connection broken: ConnectionResetError",
+    "An answer that is closed in the middle comes again, whole and once": "IncompleteRead",
+    "JSON that ends early is asked for again": "Unterminated string",
+    "An answer that is repeated shows nothing twice": "['one', 'one', 'two', 'three']",
+    "503 is waited out for as long as it asks": "before it was asked to",
+    "Polls that are never held are no reason to hurry": "hot loop",
+    "A connection that is dead without a word is given up, and nothing is missed": "it did not come about",
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_it_fails_for_what_the_case_is_about(name, failures):
+    assert REASONS[name] in failures[name].splitlines()[0]
