@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 #: Folders whose files take long. They come first, so that at the end no process is left alone with one.
-SLOW = ("gunicorn", "redis", "mutations", "openapi", "bench", "clients", "conformance")
+SLOW = ("gunicorn", "redis", "mutations", "openapi", "bench", "client_conformance", "conformance")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

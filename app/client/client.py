@@ -33,7 +33,7 @@ class Client:
 
     `token` goes with every request as a bearer token. `client_id` names this client among the subscribers (1 to 64 of
     `A-Z a-z 0-9 _ . : -`); without one it gets a random name. A call is tried again for `patience` seconds while the
-    server cannot be reached or is not well.
+    server cannot be reached or is not well. Raises ValueError for a URL that there cannot be.
     """
 
     def __init__(

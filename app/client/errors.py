@@ -36,12 +36,14 @@ class BadAnswer(Unavailable):
 
 
 class Refused(ClientError):
-    """`status` is what the server said, `param` the name of the parameter that was at fault, where one was."""
+    """`status` is what the server said, `param` the name of the parameter that was at fault, where one was. `by_bide`:
+    it was said in Bide's own form, and not by something between."""
 
-    def __init__(self, text: str, status: int, param: str | None = None) -> None:
+    def __init__(self, text: str, status: int, param: str | None = None, *, by_bide: bool = False) -> None:
         super().__init__(text)
         self.status = status
         self.param = param
+        self.by_bide = by_bide
 
 
 class NotAllowed(Refused):

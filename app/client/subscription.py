@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from .backoff import Backoff
-from .errors import BadAnswer, ClientError, Unavailable
+from .errors import BadAnswer, ClientError, Refused, Unavailable
 from .events import Event, Gap, event_of
 from .places import Places
 from .wire import Answer, Wire
@@ -48,6 +48,7 @@ class Subscription:
         self._last: Event | None = None
         self._early = 0
         self._is_troubled = False
+        self._has_worked = False
         self._asking = threading.Lock()
 
     @property
@@ -109,16 +110,17 @@ class Subscription:
         begun = time.monotonic()
         try:
             self._take(self._ask(hold))
-        except Unavailable as error:
+        except ClientError as error:
+            if self._wire.is_cut:
+                return
+            if not self._passes(error):
+                raise
             if not self._is_troubled:
                 self._is_troubled = True
                 log.warning("%s; trying again until it works", error)
-            self._wire.rest(self._backoff.seconds(error.retry_after))
+            self._wire.rest(self._backoff.seconds(getattr(error, "retry_after", None)))
             return
-        except ClientError:
-            if self._wire.is_cut:
-                return
-            raise
+        self._has_worked = True
         if self._is_troubled:
             self._is_troubled = False
             log.warning("%s: subscribed again", ", ".join(self.channels))
@@ -129,6 +131,11 @@ class Subscription:
         self._early += 1
         if self._early > 1:
             self._wire.rest(self._backoff.seconds())
+
+    def _passes(self, error: ClientError) -> bool:
+        """Whether it may be well again by itself: an outage; and, where a Bide has answered before, whatever is not a
+        Bide's word, such as a hotel's page that wants one to sign in."""
+        return isinstance(error, Unavailable) or (self._has_worked and isinstance(error, Refused) and not error.by_bide)
 
     def _ask(self, hold: float) -> Answer:
         seconds = hold + READ_SECONDS

@@ -13,14 +13,16 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping
+from http.client import BadStatusLine
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from ..version import VERSION
 from .backoff import retry_after_of
@@ -39,9 +41,13 @@ class Answer(NamedTuple):
 
 
 class Wire:
-    """A session with one server. `connections` is how many it keeps open between requests."""
+    """A session with one server. `connections` is how many it keeps open between requests. Raises ValueError for a URL
+    that there cannot be."""
 
     def __init__(self, url: str, token: str | None, client_id: str, connections: int = 1) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{url!r} is no server's URL: give one such as http://127.0.0.1:8000")
         self._url = url.rstrip("/")
         self._over = threading.Event()
         self._handles: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -119,7 +125,7 @@ class Wire:
                 raise ClientError("The client was closed") from error
             if isinstance(error, ValueError):  # as the URL is one that cannot be used
                 raise ClientError(f"{self._url} cannot be asked: {error}") from error
-            raise Unreachable(f"{self._url} does not answer: {_reason(error)}") from error
+            raise Unreachable(f"{self._url} does not answer: {_reason(error, seconds)}") from error
         if self.is_cut:
             raise ClientError("The client was closed")
         return response
@@ -209,15 +215,23 @@ def _use(wire: Wire, manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": Pool, "https": PoolHTTPS}
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost of the reasons that requests wraps, as a sentence can tell it."""
-    seen = error
+def _reason(error: requests.RequestException, seconds: float) -> str:
+    """Why there was no answer, as a sentence can tell it."""
+    seen: BaseException = error
     while True:
         inner = getattr(seen, "reason", None) or (seen.args[-1] if seen.args else None)
+        if isinstance(seen, NewConnectionError):
+            inner = seen.__cause__
         if not isinstance(inner, BaseException):
             break
         seen = inner
-    return getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+    if isinstance(seen, ConnectTimeoutError):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    if isinstance(seen, ReadTimeoutError | TimeoutError):
+        return f"nothing came for {seconds:.3g} s"
+    if isinstance(seen, BadStatusLine):
+        return "what it says is no HTTP"
+    return str(getattr(seen, "strerror", None) or seen or type(seen).__name__)
 
 
 def _answer(response: requests.Response) -> Answer:
@@ -241,7 +255,7 @@ def _answer(response: requests.Response) -> Answer:
         sentence = f"{_place(response)} leads to {response.headers['Location']}: give the client that server's URL"
     param = told.get("param")
     kind = NotAllowed if status in (401, 403) else Refused
-    raise kind(sentence, status, param if isinstance(param, str) else None)
+    raise kind(sentence, status, param if isinstance(param, str) else None, by_bide="error" in told)
 
 
 def _place(response: requests.Response) -> str:

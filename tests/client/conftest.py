@@ -25,7 +25,8 @@ def bide(server):
 
 class Puppet:
     """A server that answers each request with the next of `answers`: a pair of status and JSON (or bytes), with headers
-    perhaps; after the last of them it holds everybody. `asked` are the heads and bodies of what came."""
+    perhaps, or None for what is no HTTP; after the last of them it holds everybody. `asked` are the heads and bodies
+    of what came."""
 
     def __init__(self):
         self.answers = deque()
@@ -70,7 +71,11 @@ class Puppet:
             self.asked.append((head, file.read(length)))
             if not self.answers:
                 continue
-            status, body, headers = self.answers.popleft()
+            answer = self.answers.popleft()
+            if answer is None:
+                sock.sendall(b"SSH-2.0-OpenSSH\r\n")
+                continue
+            status, body, headers = answer
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             told = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
             sock.sendall(f"HTTP/1.1 {status} Some Reason\r\nContent-Length: {len(data)}\r\n{told}\r\n".encode() + data)

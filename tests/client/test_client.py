@@ -137,8 +137,11 @@ class TestSafe:
         assert len(puppet.asked) == 1
 
     def test_an_acknowledgement_without_an_id_is_none(self, puppet):
+        puppet.answer(200, {"ok": True}).answer(200, {"event_id": 7})
+        with Client(puppet.url) as client:
+            assert client.publish("a", 1) == 7
         puppet.answer(200, {"ok": True})
-        with Client(puppet.url) as client, pytest.raises(BadAnswer):
+        with Client(puppet.url, patience=0) as client, pytest.raises(BadAnswer):
             client.publish("a", 1)
 
     def test_closing_ends_a_publish_that_waits(self, puppet):
@@ -183,10 +186,26 @@ class TestHeaders:
         assert random.startswith("python-")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "/x"])
-def test_a_url_that_cannot_be_used_is_told_at_once(url):
-    with Client(url, patience=30) as client, pytest.raises(ClientError, match="cannot be asked"):
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "/x", "", "http://x?y=1", "http://x#y"])
+def test_a_url_that_there_cannot_be_is_told_at_once(url):
+    with pytest.raises(ValueError, match=r"is no server's URL: give one such as http://127\.0\.0\.1:8000"):
+        Client(url)
+
+
+def test_a_server_may_be_below_a_path(puppet):
+    puppet.answer(200, {"event_id": 7})
+    with Client(f"{puppet.url}/bide/") as client:
         client.publish("a", 1)
+    assert puppet.lines == ["POST /bide/publish/a HTTP/1.1"]
+
+
+def test_one_that_is_silent_and_one_that_is_no_http_are_told(puppet):
+    with Client(puppet.url, patience=0) as client:
+        with pytest.raises(Unreachable, match="does not answer: nothing came for 1 s"):
+            client.publish("a", 1)
+        puppet.answers.append(None)
+        with pytest.raises(Unreachable, match="does not answer: what it says is no HTTP"):
+            client.publish("a", 1)
 
 
 @pytest.mark.parametrize("hold", [0, 0.5, -1, math.nan])

@@ -224,6 +224,18 @@ def test_who_is_led_elsewhere_is_told_where(puppet, client):
         next(client.subscribe("a"))
 
 
+@pytest.mark.parametrize("status", [302, 403, 511])
+def test_a_hotels_page_in_the_midst_of_it_is_waited_out(puppet, follow, soon, status):
+    puppet.answer(200, page(5)).answer(status, b"<html>sign in</html>").answer(200, page(6))
+    assert ids(follow(2)[0]) == [5, 6]
+
+
+def test_but_not_a_bides_own_word(puppet, follow, soon):
+    puppet.answer(200, page(5)).answer(403, {"error": "The token does not allow that"})
+    with pytest.raises(NotAllowed):
+        follow(2)
+
+
 def test_trouble_and_its_end_are_one_line_each(puppet, follow, soon, caplog):
     caplog.set_level(logging.WARNING)
     for _ in range(3):

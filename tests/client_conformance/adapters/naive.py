@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tests.clients import naive
+from tests.client_conformance import naive
 
 from .lines import asked, in_a_thread, say
 

@@ -1,4 +1,4 @@
-"""What the adapters in Python share: the lines of the protocol (tests/clients/README.md)."""
+"""What the adapters in Python share: the lines of the protocol (tests/client_conformance/README.md)."""
 
 import json
 import sys

@@ -15,7 +15,7 @@ AT_ONCE = 10
 
 
 def adapter(name: str) -> list[str]:
-    return [sys.executable, "-m", f"tests.clients.adapters.{name}"]
+    return [sys.executable, "-m", f"tests.client_conformance.adapters.{name}"]
 
 
 def play_all(cases: Iterable[Case], command: list[str], patience: float = math.inf) -> dict[str, Future[None]]:
