@@ -30,16 +30,16 @@ GEVENT = {"GUNICORN_CMD_ARGS": "-k gevent"}
 TARGETS = {
     "sqlite": {},
     "sqlite-2-workers": {"WEB_CONCURRENCY": "2", **GEVENT},
-    "memory": {"BIDE_STORE": "memory://"},
     NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
     "redis-2-workers": {"WEB_CONCURRENCY": "2"},
+    "valkey-gevent": GEVENT,
 }
 # The other halves of the pairs, with --long.
 LONG = {
     "sqlite-gevent": GEVENT,
     "sqlite-2-workers-bide": {"WEB_CONCURRENCY": "2"},
+    "memory": {"BIDE_STORE": "memory://"},
     "memory-gevent": {"BIDE_STORE": "memory://", **GEVENT},
-    "valkey-gevent": GEVENT,
 }
 
 #: The servers of the targets that have one, by the beginning of their names.
