@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import weakref
@@ -49,14 +50,25 @@ class Wire:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{url!r} is no server's URL: give one such as http://127.0.0.1:8000")
         self._url = url.rstrip("/")
+        self._token = token
+        self._id = client_id
+        self._connections = connections
+        self._begin(is_over=False)
+        _wires.add(self)
+
+    def _begin(self, is_over: bool) -> None:
+        """In a process that was forked too: it must not use its parent's connections, where it would be given the
+        answers to the other's requests, nor end them, nor wait for locks that threads held which it has not."""
         self._over = threading.Event()
+        if is_over:
+            self._over.set()
         self._handles: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._looking = threading.Lock()
         self._session = requests.Session()
-        self._session.headers.update({"User-Agent": f"bide-client/{VERSION}", "X-Client-ID": client_id})
+        self._session.headers.update({"User-Agent": f"bide-client/{VERSION}", "X-Client-ID": self._id})
         # As an auth: else requests would put a password of ~/.netrc in the header's place.
-        self._session.auth = _Bearer(token)
-        adapter = _Adapter(self, connections)
+        self._session.auth = _Bearer(self._token)
+        adapter = _Adapter(self, self._connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -154,6 +166,17 @@ class Wire:
                     if each is not None:
                         each.close()
         raise trouble or OSError(f"{host} has no address")
+
+
+_wires: weakref.WeakSet[Wire] = weakref.WeakSet()
+
+
+def _begin_all() -> None:
+    for wire in list(_wires):
+        wire._begin(wire.is_cut)
+
+
+os.register_at_fork(after_in_child=_begin_all)
 
 
 class _Bearer(AuthBase):
