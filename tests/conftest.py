@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from tests.support import wheel as wheels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the forms that take minutes as well")
     parser.addoption("--seed", type=int, help="what tests that go by chance begin with; they print theirs")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheels.build(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel."""
+    return wheels.install(wheel, tmp_path_factory.mktemp("installed") / "venv")
 
 
 #: Folders whose files take long. They come first, so that at the end no process is left alone with one.

@@ -3,10 +3,7 @@
 import configparser
 import json
 import re
-import shutil
 import subprocess
-import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -39,36 +36,6 @@ def setup_cfg() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     return parser
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a clean copy: a build folder left in the checkout would add what setup.cfg forgot."""
-    source = tmp_path_factory.mktemp("source")
-    shutil.copytree(ROOT / "app", source / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    built_in = source / "dist"
-    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(built_in), str(source)]
-    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    (built,) = built_in.iterdir()
-    return built
-
-
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel, and with what is installed where the tests run."""
-    venv = tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    python = venv / "bin/python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    (site,) = venv.glob("lib/python*/site-packages")
-    assert (site / "bide/__init__.py").exists()
-    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    (site / "dependencies.pth").write_text("".join(f"{folder}\n" for folder in folders))
-    return python
 
 
 @pytest.fixture
