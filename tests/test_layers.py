@@ -17,7 +17,7 @@ MOST_LINES = 300
 
 FLOORS = [
     {""},
-    {"cli", "pytest_plugin"},
+    {"cli", "pytest_plugin", "testing"},
     {"cli.check"},
     {"cli.canary", "cli.holds"},
     {"cli.probe"},
