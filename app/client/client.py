@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -21,6 +22,8 @@ from .wire import Wire
 
 Asked = TypeVar("Asked")
 
+log = logging.getLogger("bide.client")
+
 #: One try of a call, and the longest pause between two.
 CALL_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 5.0
@@ -33,12 +36,16 @@ class Client:
 
     `token` goes with every request as a bearer token. `client_id` names this client among the subscribers (1 to 64 of
     `A-Z a-z 0-9 _ . : -`); without one it gets a random name. A call is tried again for `patience` seconds while the
-    server cannot be reached or is not well. Raises ValueError for a URL that there cannot be.
+    server cannot be reached or is not well. Raises ValueError for a URL or a token that there cannot be.
     """
 
     def __init__(
         self, url: str, *, token: str | None = None, client_id: str | None = None, patience: float = 30.0
     ) -> None:
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValueError(
+                "The token has characters that no token has, such as the end of a line"
+            )  # and is not shown
         self._url = url
         self._token = token
         self._id = client_id or f"python-{uuid.uuid4().hex[:12]}"
@@ -197,6 +204,7 @@ class Client:
         """Ask until there is an answer, with so many seconds for each; no longer than there is patience."""
         ends_at = time.monotonic() + self._patience
         backoff = Backoff(PAUSE_SECONDS)
+        is_told = False
         while True:
             left = ends_at - time.monotonic()
             try:
@@ -206,6 +214,9 @@ class Client:
                 wait = backoff.seconds(error.retry_after)
                 if left <= 0 or (error.retry_after or 0) > left:
                     raise
+                if not is_told:
+                    is_told = True
+                    log.warning("%s; trying again for up to %.0f s", error, left)
             # The last try is when the time is over.
             self._wire.rest(min(wait, left))
             if self._wire.is_cut:

@@ -184,6 +184,5 @@ class Subscription:
 
 
 def _warn(gap: Gap) -> None:
-    log.warning(
-        "events of %s after %d are gone; the oldest that is left is %s", gap.channel, gap.after, gap.oldest_event_id
-    )
+    left = "none is left" if gap.oldest_event_id is None else f"the oldest that is left is {gap.oldest_event_id}"
+    log.warning("events of %s after %d are gone; %s", gap.channel, gap.after, left)
