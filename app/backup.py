@@ -1,4 +1,4 @@
-"""Copies a store's file while servers use it: `python -m app.backup COPY [FILE]`, which `scripts/backup` calls.
+"""Copies a store's file while servers use it: `bide backup`, and `scripts/backup` by `python -m app.backup`.
 
 SQLite's backup API in one step: a read transaction, so that writers go on meanwhile, and the copy is the file as of one
 moment. Where the copy is not whole there is none: it is made beside its place, checked, and then put there.
@@ -62,16 +62,23 @@ def back_up(file: Path, copy: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def back_up_store(copy: Path, file: Path | None) -> None:
+    """Copy the store in `file`, without one that of the environment's settings; see `back_up`."""
+    if file is None:
+        url = Settings.from_environment().store_url
+        file = sqlite_path(url)
+        if file is None:
+            # Not the whole URL, which may have a password in it.
+            raise SettingsError(f"BIDE_STORE={url.partition(':')[0]}:… has no file: give the store's file")
+    back_up(file, copy)
+
+
 def main(arguments: list[str]) -> str | None:
     """Do what the command line asks; returns what went wrong, in one line."""
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
         return USAGE
     try:
-        url = Settings.from_environment().store_url
-        file = Path(arguments[1]) if arguments[1:] else sqlite_path(url)
-        if file is None:
-            raise SettingsError(f"BIDE_STORE={url} has no file: give the store's file")
-        back_up(file, Path(arguments[0]))
+        back_up_store(Path(arguments[0]), Path(arguments[1]) if arguments[1:] else None)
     except BideError as error:
         return f"bide: {error}"
     return None
