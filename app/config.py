@@ -25,6 +25,10 @@ from .names import OWN_PREFIX, is_pattern, pattern_matches
 #: for a moment must not be told of a gap because its channel is quiet.
 MIN_HEAD_SECONDS = 3600
 
+#: Read by the command `bide` where it is a client, or told by it to what it executes: no settings, and no mistake
+#: where a server starts beside them.
+OF_CLIENTS = frozenset(["BIDE_URL", "BIDE_TOKEN", "BIDE_CHANNEL", "BIDE_EVENT_ID", "BIDE_TYPE", "BIDE_TIMESTAMP"])
+
 #: Above this a day's clock arithmetic in microseconds would leave the integers that JavaScript can hold.
 MAX_SECONDS = 10 * 365 * 86400
 
@@ -195,7 +199,7 @@ class Settings:
             except ValueError as error:
                 raise SettingsError(f"{variable}={text!r} cannot be used: give {error}") from None
         for variable in environ:
-            if variable.startswith("BIDE_") and variable not in known.values():
+            if variable.startswith("BIDE_") and variable not in known.values() and variable not in OF_CLIENTS:
                 near = difflib.get_close_matches(variable, known.values(), n=1)
                 hint = f"did you mean {near[0]}?" if near else "see docs/operations.md for those it has"
                 raise SettingsError(f"{variable} is not a setting of this version: {hint}")
