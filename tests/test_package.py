@@ -92,6 +92,20 @@ def test_plain_gunicorn_serves_the_wheel(installed: Path, project: Path, tmp_pat
         assert json.loads(polled)["id"] == json.loads(published)["event_id"]
 
 
+def test_the_command_serves_the_wheel_and_asks_it(installed: Path, project: Path, tmp_path: Path) -> None:
+    env = environment(BIDE_DATA_DIR=str(tmp_path / "data"))
+    bide = installed.parent / "bide"
+    with serving(bide, "serve", "--", cwd=project, env=env) as (port, log):
+        env["BIDE_URL"] = f"http://127.0.0.1:{port}"
+        told = {"env": env, "cwd": project, "capture_output": True, "text": True, "check": True, "timeout": 60}
+        id = subprocess.run([bide, "publish", "news"], input="hi\n", **told).stdout
+        assert subprocess.run([bide, "subscribe", "news", "--count", "1"], **told).stdout == "hi\n"
+        assert f"\t{id.strip()}\t" in subprocess.run([bide, "channels"], **told).stdout
+        subprocess.run([bide, "backup", tmp_path / "copy.db"], **told)
+    assert "Using worker: bide.worker.Worker" in log.read_text()
+    assert (tmp_path / "copy.db").exists()
+
+
 def pins(name: str) -> dict[str, str]:
     """The versions that a lock file names, each of which must have a hash."""
     text = (ROOT / name).read_text()
