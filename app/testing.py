@@ -35,11 +35,6 @@ LOG_LINES: Final = 20
 #: Of the caller's environment: what would lead the server elsewhere, to the store of a production perhaps.
 _STRANGE: Final = ("BIDE_", "GUNICORN_")
 _STRANGE_NAMES: Final = ("HOST", "PORT", "WEB_CONCURRENCY")
-#: As docs/operations.md has it for a server that is installed, with the limits of gunicorn.conf.py that clients meet.
-_OPTIONS: Final = (
-    *("--worker-class", f"{__package__}.worker.Worker"),
-    *("--keep-alive", "75", "--limit-request-line", "8190", "--graceful-timeout", "12", "--no-control-socket"),
-)
 
 
 class ServerNotStarted(Exception):
@@ -78,7 +73,7 @@ class Server:
                     sys.executable,
                     "-m",
                     __name__,
-                    *_OPTIONS,
+                    *("--config", f"python:{__package__}.gunicorn_conf"),
                     f"--bind=fd://{place.fileno()}",
                     f"{__package__}:create_app()",
                 ],

@@ -138,7 +138,7 @@ def test_a_test_that_fails_shows_what_the_server_wrote_and_one_whose_server_does
         """,
     )
     result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["Bide did not start, but ended with 3. Its log:"])
+    result.stdout.fnmatch_lines(["Bide did not start, but ended with 1. Its log:"])
     result.stdout.fnmatch_lines(["*BIDE_RETENTION_EVENT is not a setting*did you mean BIDE_RETENTION_EVENTS?*"])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*def bide_server*")
