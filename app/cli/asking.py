@@ -15,7 +15,7 @@ from ..client import Client, ClientError
 from ..client.places import NAME
 
 
-def _url(ctx: click.Context, param: click.Parameter, url: str) -> str:
+def check_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or True)
@@ -34,15 +34,16 @@ def _token(ctx: click.Context, param: click.Parameter, token: str | None) -> str
     return token.strip()  # a file's last line end
 
 
-def _name(ctx: click.Context, param: click.Parameter, found: Any) -> Any:
-    for channel in (found,) if isinstance(found, str) else found:
+def check_name(ctx: click.Context, param: click.Parameter, found: Any) -> Any:
+    """For the option or argument of a channel, or of several, or of none."""
+    for channel in () if found is None else (found,) if isinstance(found, str) else found:
         if not NAME.fullmatch(channel):
             raise click.BadParameter(f"{channel!r} is no channel: 1 to 128 of A-Z a-z 0-9 _ . : @ ~ -", ctx, param)
     return found
 
 
-channel_argument = click.argument("channel", callback=_name)
-channels_argument = click.argument("channels", metavar="CHANNEL...", nargs=-1, required=True, callback=_name)
+channel_argument = click.argument("channel", callback=check_name)
+channels_argument = click.argument("channels", metavar="CHANNEL...", nargs=-1, required=True, callback=check_name)
 
 _url_option = click.option(
     "--url",
@@ -50,10 +51,10 @@ _url_option = click.option(
     default="http://127.0.0.1:8000",
     show_default=True,
     show_envvar=True,
-    callback=_url,
+    callback=check_url,
     help="The server.",
 )
-_token_option = click.option(
+token_option = click.option(
     "--token",
     envvar="BIDE_TOKEN",
     show_envvar=True,
@@ -85,7 +86,7 @@ def asks(patience: float | None = None) -> Callable[[Callable[..., Any]], Callab
                 show_default=True,
                 help="How long to try again where the server does not answer; what is wrong is said at once.",
             )(call)
-        return _url_option(_token_option(call))
+        return _url_option(token_option(call))
 
     return wrap
 

@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 import click
 
-from ..names import is_channel
+from .asking import check_name, check_url, token_option
 from .canary import Canary
 from .findings import Finding
 from .holds import Holds
@@ -21,16 +20,20 @@ COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@click.argument("url", envvar="BIDE_URL")
-@click.option("--channel", help="Publish to this one and leave it as it is, instead of one that is deleted afterwards.")
+@click.argument("url", envvar="BIDE_URL", callback=check_url)
+@click.option(
+    "--channel",
+    callback=check_name,
+    help="Publish to this one and leave it as it is, instead of one that is deleted afterwards.",
+)
 @click.option(
     "--idle", is_flag=True, help="Measure how long polls can wait, for about 70 seconds; recommend a timeout."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, at the end.")
-@click.option("--token", envvar="BIDE_TOKEN", help="Goes with every request. Default: BIDE_TOKEN.")
+@token_option
 def check(url: str, channel: str | None, idle: bool, as_json: bool, token: str | None) -> None:
-    """Do what a client does, by way of everything between here and the server at URL (default: BIDE_URL), and say what
-    does not come through.
+    """Try a server by way of everything between here and there, and say what does not come through. It does what a
+    client does, at URL (default: BIDE_URL).
 
     Each line is ok, warn or fail. The exit code is 0 where nothing failed, 1 where something did, and 2 where it is
     called wrongly.
@@ -41,8 +44,10 @@ def check(url: str, channel: str | None, idle: bool, as_json: bool, token: str |
       bide check --idle https://bide.example.org
       bide check --json --channel monitor https://bide.example.org    # for a monitor, again and again
     """
-    _validate(url, channel)
-    canary = Canary(url, token, channel)
+    try:
+        canary = Canary(url, token, channel)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     found: list[Finding] = []
     with contextlib.closing(_findings(canary, url, token, idle)) as findings:
         for finding in findings:
@@ -86,11 +91,3 @@ def _measured(holds: Holds) -> Iterator[Finding]:
 
 def _print(finding: Finding) -> None:
     click.echo(f"{click.style(f'{finding.level:5}', fg=COLOURS[finding.level])} {finding.name:11} {finding.text}")
-
-
-def _validate(url: str, channel: str | None) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise click.BadParameter(f"{url!r} is no URL such as http://127.0.0.1:8000", param_hint="URL")
-    if channel is not None and not is_channel(channel):
-        raise click.BadParameter(f"{channel!r} is no channel's name", param_hint="--channel")

@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "subscribe": "Print the events of channels as they come, or run a command for each.",
     "channels": "List the channels.",
     "history": "Print what is kept of a channel, oldest first.",
-    "check": "Try a server, by way of all that is between, and say what does not come through.",
+    "check": "Try a server by way of everything between here and there, and say what does not come through.",
     "backup": "Copy the store of this machine while servers use it.",
 }
 INTERRUPTED: Final = 130

@@ -14,7 +14,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping
-from http.client import BadStatusLine
+from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -43,12 +43,15 @@ class Answer(NamedTuple):
 
 class Wire:
     """A session with one server. `connections` is how many it keeps open between requests. Raises ValueError for a URL
-    that there cannot be."""
+    or a token that there cannot be."""
 
     def __init__(self, url: str, token: str | None, client_id: str, connections: int = 1) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{url!r} is no server's URL: give one such as http://127.0.0.1:8000")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            # It is not shown.
+            raise ValueError("The token has characters that no token has, such as the end of a line")
         self._url = url.rstrip("/")
         self._token = token
         self._id = client_id
@@ -252,6 +255,8 @@ def _reason(error: requests.RequestException, seconds: float) -> str:
         return f"no connection within {CONNECT_SECONDS:g} s"
     if isinstance(seen, ReadTimeoutError | TimeoutError):
         return f"nothing came for {seconds:.3g} s"
+    if isinstance(seen, RemoteDisconnected):
+        return "it closed the connection without an answer"
     if isinstance(seen, BadStatusLine):
         return "what it says is no HTTP"
     return str(getattr(seen, "strerror", None) or seen or type(seen).__name__)

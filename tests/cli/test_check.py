@@ -131,7 +131,7 @@ def test_a_poll_that_is_not_held_for_long_enough_to_hear_of_anything_is_told(ser
     code, findings = through(server, idle=0.15)
     assert code == 1
     assert levels(findings) == {"delivery": "fail"}
-    assert "closed connection without response" in findings["delivery"]["text"]
+    assert "closed the connection without an answer" in findings["delivery"]["text"]
 
 
 def test_connections_that_are_closed_after_each_answer_are_a_warning(server):
@@ -284,3 +284,11 @@ def test_a_wrong_call_is_2(words):
     code, text = run(*words)
     assert code == 2
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("token", ["sec\nret", "s\u00e9cret"])
+def test_a_token_that_there_cannot_be_is_refused_and_not_shown(server, token):
+    result = CliRunner().invoke(check, [server.url], env={"BIDE_TOKEN": token})
+    assert result.exit_code == 2
+    assert "The token has characters that no token has" in result.output
+    assert "cret" not in result.output

@@ -62,7 +62,7 @@ def test_connections_that_are_cut_while_a_poll_waits_are_found(server):
     code, findings = through(server, "--idle", idle=1.2)
     assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
     assert outcomes(findings) == ["held", "cut"]
-    assert "closed connection without response" in findings["holds"]["text"]
+    assert "closed the connection without an answer" in findings["holds"]["text"]
     assert 1.1 < findings["holds"]["cut_after_seconds"] < 2.2
 
 
