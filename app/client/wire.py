@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from http.client import BadStatusLine, RemoteDisconnected
@@ -30,6 +31,8 @@ from .backoff import retry_after_of
 from .errors import BadAnswer, ClientError, NotAllowed, Refused, Unavailable, Unreachable
 
 CONNECT_SECONDS: Final = 5.0
+#: Whoever rests looks so often whether that is over.
+REST_SECONDS: Final = 1.0
 #: Statuses below 500 after which the same request may be tried again.
 TRANSIENT: Final = frozenset({408, 425, 429})
 
@@ -62,11 +65,11 @@ class Wire:
     def _begin(self, is_over: bool) -> None:
         """In a process that was forked too: it must not use its parent's connections, where it would be given the
         answers to the other's requests, nor end them, nor wait for locks that threads held which it has not."""
-        self._over = threading.Event()
-        if is_over:
-            self._over.set()
+        self._is_over = is_over
+        #: Re-entrant, and so what waits on it: a signal's handler may cut the wire, amid whatever its thread does.
+        self._lock = threading.RLock()
+        self._over = threading.Condition(self._lock)
         self._handles: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._looking = threading.Lock()
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"bide-client/{VERSION}", "X-Client-ID": self._id})
         # As an auth: else requests would put a password of ~/.netrc in the header's place.
@@ -77,12 +80,14 @@ class Wire:
 
     @property
     def is_cut(self) -> bool:
-        return self._over.is_set()
+        return self._is_over
 
     def cut(self) -> None:
-        """End what is on its way, and everything from now on. May be called by any thread or greenlet."""
-        self._over.set()
-        with self._looking:
+        """End what is on its way, and everything from now on. May be called by any thread or greenlet, and by a
+        signal's handler."""
+        self._is_over = True
+        with self._lock:
+            self._over.notify_all()
             handles = list(self._handles)
         for handle in handles:
             with contextlib.suppress(OSError):
@@ -94,7 +99,11 @@ class Wire:
 
     def rest(self, seconds: float) -> None:
         """Wait so long, or until the wire is cut."""
-        self._over.wait(seconds)
+        ends_at = time.monotonic() + seconds
+        with self._lock:
+            while not self._is_over and (left := ends_at - time.monotonic()) > 0:
+                # No longer at once: a handler that comes between the look and the wait wakes nobody.
+                self._over.wait(min(left, REST_SECONDS))
 
     def ask(
         self,
@@ -156,7 +165,7 @@ class Wire:
                     sock.setsockopt(*option)
                 sock.settimeout(seconds)
                 handle = sock.dup()
-                with self._looking:
+                with self._lock:
                     self._handles.add(handle)
                 # In this order: who cuts the wire now finds the handle, or has set the flag before.
                 if self.is_cut:

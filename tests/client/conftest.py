@@ -1,6 +1,8 @@
 """What the tests of the Python client share: a real server, and one that answers what a test says."""
 
+import contextlib
 import json
+import re
 import socket
 import threading
 from collections import deque
@@ -61,14 +63,19 @@ class Puppet:
             self._socks.append(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
+    def _head(self, file):
+        """Up to the empty line; nothing where the client has gone."""
+        lines = []
+        with contextlib.suppress(OSError):
+            while (line := file.readline()) not in (b"\r\n", b""):
+                lines.append(line)
+        return b"".join(lines).decode()
+
     def _serve(self, sock):
         file = sock.makefile("rb")
-        while lines := list(iter(file.readline, b"\r\n")):
-            if b"" in lines:
-                return
-            head = b"".join(lines).decode()
-            (length,) = [int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")] or [0]
-            self.asked.append((head, file.read(length)))
+        while head := self._head(file):
+            (length,) = re.findall(r"\nContent-Length: (\d+)", head) or [0]
+            self.asked.append((head, file.read(int(length))))
             if not self.answers:
                 continue
             answer = self.answers.popleft()
