@@ -8,7 +8,7 @@ from .player import CaseFailed
 
 CASES = all_cases()
 #: What it does, it does at once; what does not come then will not come.
-PATIENCE_SECONDS = 6
+PATIENCE_SECONDS = 10
 PLAIN = [case for case in CASES if case.file == "01-plain"]
 
 
