@@ -71,6 +71,11 @@ class Questions(ABC):
     def name(self) -> str:
         """This process's among all that listen."""
 
+    @property
+    def _reaches_all(self) -> bool:
+        """Whether every process that lives is known to have been asked, where all that were asked have answered."""
+        return True
+
     @abstractmethod
     def _send(self, name: str, asking: Round) -> None:
         """Send the round's questions to the other processes under its name; from then on it is `_asked`, and `whole`
@@ -97,7 +102,8 @@ class Questions(ABC):
             asking.own[number] = self._listener.answer(question)
         others = [answers[number] for answers in asking.answers.values()]
         found = [asking.own[number], *(answer for answer in others if answer is not None)]
-        return Answers(found, not asking.whole.is_set() or len(found) <= len(others))
+        is_whole = asking.whole.is_set() and self._reaches_all and len(found) > len(others)
+        return Answers(found, not is_whole)
 
     def stop(self) -> None:
         gevent.killall(list(self._greenlets))

@@ -45,6 +45,11 @@ class SQLiteQuestions(Questions):
     def name(self) -> str:
         return self._wakeups.name
 
+    @property
+    def _reaches_all(self) -> bool:
+        # Who cannot bind its own socket does not know of the others' either.
+        return self._wakeups.bound
+
     def ask(self, question: dict[str, object]) -> Answers:
         """See `Store.ask`."""
         if self._wakeups.bound and not self._wakeups.siblings():
@@ -64,7 +69,7 @@ class SQLiteQuestions(Questions):
         for process, answers in self._file.execute("SELECT process, answer FROM answers WHERE question = ?", (name,)):
             if process not in asking.answers:
                 asking.answers[process] = msgspec.json.decode(answers)
-        if self._wakeups.bound and self._awaited <= asking.answers.keys():
+        if self._awaited <= asking.answers.keys():
             asking.whole.set()
 
     def _send(self, name: str, asking: Round) -> None:

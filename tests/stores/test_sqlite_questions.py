@@ -283,5 +283,15 @@ def test_controls_are_kept_for_those_that_were_stopped_and_then_removed_in_steps
         assert json.loads(connection.execute("SELECT data FROM controls").fetchone()[0]) == {"number": 25}
 
 
+def test_who_cannot_be_woken_answers_at_once_with_what_it_has_and_says_so(people, monkeypatch):
+    """Nobody would end its wait: a page that asks for subscribers took a second then."""
+    monkeypatch.setattr(questions, "ASK_SECONDS", 60)
+    one, _ = people("one", "two")
+    one._wakeups.bound = False
+    with gevent.Timeout(20):
+        answers, partial = one.ask({})
+    assert (answers, partial) == (["one", "two"], True)
+
+
 def test_who_asks_waits_for_half_a_second():
     assert base.ASK_SECONDS == questions.ASK_SECONDS == sqlite_questions.ASK_SECONDS == 0.5
