@@ -34,7 +34,8 @@ def test_the_command_gets_the_message_and_what_else_there_is(
     status, _, _ = server.request("POST", "/publish/told", {"message": {"a": 1}, "type": "kind"})
     assert status == 200
     server.publish("told", "text")
-    command = f"{shlex.quote(sys.executable)} -c 'import os, sys; print([os.environ.get(n) for n in sys.argv[1:]], sys.stdin.read())'"
+    program = "import os, sys; print([os.environ.get(n) for n in sys.argv[1:]], sys.stdin.read())"
+    command = shlex.join([sys.executable, "-c", program])
     names = "BIDE_CHANNEL BIDE_EVENT_ID BIDE_TYPE BIDE_TIMESTAMP"
     # As below another one's --exec, whose variables are not its own.
     env["BIDE_TYPE"] = "another's"
