@@ -128,8 +128,9 @@ def trickles(exchange: Exchange, pieces: int = 10) -> None:
     size = max(1, len(data) // pieces)
     exchange.server.note_answer(exchange.seen, answer, data)
     for begin in range(0, len(data), size):
+        if begin:  # not behind the last: who has all may leave
+            exchange.connection.pause(0.02)
         exchange.connection.send(data[begin : begin + size])
-        exchange.connection.pause(0.02)
 
 
 @fault("silence")

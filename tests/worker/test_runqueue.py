@@ -61,7 +61,10 @@ def fail(error):
     raise error
 
 
-def test_requests_are_served_in_the_order_in_which_they_came_those_of_a_batch_in_one_greenlet(server, queue):
+def test_requests_are_served_in_the_order_in_which_they_came_those_of_a_batch_in_one_greenlet(
+    server, queue, monkeypatch
+):
+    monkeypatch.setattr(runqueue, "SLICE_SECONDS", 60)  # or a slow moment ends one amid its batch
     callers = [Caller(nothing) for _ in range(100)]
     for caller in callers:
         queue.add(caller)
