@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from typing import Final
 
 from ..client import Event
 from ..client.backoff import Backoff
 from .asking import note
 from .stopping import Stopping
+
+#: Most of the real-time ones have none.
+_NAMES: Final = {each.value: each.name for each in signal.Signals}
 
 
 class Executing:
@@ -51,5 +55,5 @@ class Executing:
         if code == 0:
             return None
         if code < 0:
-            return f"was ended by {signal.Signals(-code).name}"
+            return f"was ended by {_NAMES.get(-code, f'signal {-code}')}"
         return f"ended with {code}"

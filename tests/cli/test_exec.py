@@ -15,6 +15,9 @@ import pytest
 from tests.cli.conftest import Run, Start
 from tests.support.servers import Server, await_that
 
+#: As a shell takes it: a checkout may lie below a name with spaces.
+PYTHON = shlex.quote(sys.executable)
+
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Callable[[], list[str]]:
@@ -34,8 +37,7 @@ def test_the_command_gets_the_message_and_what_else_there_is(
     status, _, _ = server.request("POST", "/publish/told", {"message": {"a": 1}, "type": "kind"})
     assert status == 200
     server.publish("told", "text")
-    program = "import os, sys; print([os.environ.get(n) for n in sys.argv[1:]], sys.stdin.read())"
-    command = shlex.join([sys.executable, "-c", program])
+    command = f"{PYTHON} -c 'import os, sys; print([os.environ.get(n) for n in sys.argv[1:]], sys.stdin.read())'"
     names = "BIDE_CHANNEL BIDE_EVENT_ID BIDE_TYPE BIDE_TIMESTAMP"
     # As below another one's --exec, whose variables are not its own.
     env["BIDE_TYPE"] = "another's"
@@ -75,6 +77,16 @@ def test_a_command_that_is_killed_in_the_middle_is_run_again(
     assert kept(tmp_path, "killed") == second
     assert "was ended by SIGKILL" in process.stderr.read()
     assert first < second
+
+
+def test_a_command_that_is_ended_by_a_signal_without_a_name_is_run_again(
+    server: Server, run: Run, lines: Callable[[], list[str]]
+) -> None:
+    server.publish("nameless", "a")
+    command = f'cat >> log; [ "$(wc -l < log)" -ge 2 ] || exec {PYTHON} -c "import os; os.kill(os.getpid(), 40)"'
+    result = run("subscribe", "nameless", "--exec", command, "--count", "1", "--cursor", "cursor")
+    assert (result.returncode, lines()) == (0, ["a", "a"])
+    assert "the command was ended by signal 40; again in" in result.stderr
 
 
 def test_sigterm_lets_the_command_end_and_keeps_what_it_did(
