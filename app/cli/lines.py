@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
@@ -56,7 +57,13 @@ def message_of(line: bytes, *, is_json: bool) -> Any:
 def parsed(text: str) -> Any:
     """JSON by the server's rules, as far as Python would forget what was wrong with it. Raises ValueError."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        found = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite, parse_int=_integer
+        )
+        json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError:
+        raise ValueError("is no JSON that a server takes: half a surrogate pair is no character") from None
     except RecursionError:
         raise ValueError("is no JSON that a server takes: it is nested too deep") from None
     except json.JSONDecodeError as error:
@@ -68,6 +75,20 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("has a name twice in one object")
     return found
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(f"is no JSON that a server takes: the number {text[:40]} is too large")
+    return found
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"has an integer of {len(text)} digits, which are too many") from None
 
 
 def _refuse(name: str) -> NoReturn:

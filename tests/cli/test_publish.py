@@ -140,11 +140,21 @@ def test_a_server_that_cannot_be_reached_is_told_at_once_and_waited_for_as_long_
         (b"[NaN]", "there is no NaN"),
         (b'{"a": 1, "a": 2}', "has a name twice"),
         (b"[" * 100_000, "nested too deep"),
+        (b"1e999", "the number 1e999 is too large"),
+        (b'["\\ud83d"]', "half a surrogate pair"),
+        (b"1" * 5000, "an integer of 5000 digits"),
     ],
 )
 def test_what_is_no_message_is_told(line: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         message_of(line, is_json=True)
+
+
+def test_lines_before_one_that_python_could_not_send_are_published(server: Server, run: Run) -> None:
+    result = run("publish", "unsendable", "--json", input='1\n"\\ud83d"\n3\n')
+    assert (result.returncode, messages(server, "unsendable")) == (1, [1])
+    assert result.stderr.startswith("bide: line 2 is no JSON that a server takes: ")
+    assert result.stderr.endswith("; line 1 was published\n")
 
 
 @pytest.mark.parametrize("is_exact", [True, False])
