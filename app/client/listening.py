@@ -28,7 +28,7 @@ class Listening:
         self._subscription = subscription
         self._wire = wire
         #: What ended it: a server that refuses it for good, or a cursor that cannot be kept; None where `stop` did.
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="bide-listening", daemon=True)
         self._thread.start()
 
@@ -59,7 +59,7 @@ class Listening:
             while (event := self._subscription.fetch()) is not None:
                 if self._process(event):
                     self._subscription.commit()
-        except Exception as error:
+        except BaseException as error:  # a SystemExit too, of which a thread says nothing
             self.error = error
             log.error("%s: no longer listened to: %s", ", ".join(self._subscription.channels), error)
 

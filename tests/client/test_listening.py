@@ -1,6 +1,7 @@
 """Events in the background."""
 
 import logging
+import sys
 import threading
 
 import pytest
@@ -107,6 +108,16 @@ def test_a_server_that_refuses_it_for_good_ends_it_and_is_told(puppet, client, c
         listening.join(20)
     assert isinstance(listening.error, Refused)
     assert "a: no longer listened to" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("of", ["an event", "a gap"])
+def test_who_gives_up_ends_it_and_whoever_joins_it(puppet, client, of):
+    puppet.answer(200, page(9, gap=True, oldest_event_id=9))
+    by = {"an event": (sys.exit, None), "a gap": (print, sys.exit)}
+    callback, on_gap = by[of]
+    listening = client.listen(callback, "a", since=3, on_gap=on_gap)
+    with pytest.raises(SystemExit):
+        listening.join(20)
 
 
 def test_no_thread_is_started_unless_it_is_asked_for(puppet, client):
