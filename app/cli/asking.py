@@ -7,24 +7,19 @@ import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from ..client import Client, ClientError
 from ..client.places import NAME
+from ..client.wire import check_url
 
 
-def check_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
+def url_of(ctx: click.Context, param: click.Parameter, url: str) -> str:
     try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or True)
-    except ValueError:
-        is_usable = False
-    if not is_usable or parts.query or parts.fragment:
-        raise click.BadParameter(f"give one such as http://127.0.0.1:8000, not {url!r}", ctx, param)
-    if "@" in parts.netloc:  # and it is not repeated
-        raise click.BadParameter("who asks is told by BIDE_TOKEN, not in the URL", ctx, param)
+        check_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
     return url
 
 
@@ -51,7 +46,7 @@ _url_option = click.option(
     default="http://127.0.0.1:8000",
     show_default=True,
     show_envvar=True,
-    callback=check_url,
+    callback=url_of,
     help="The server.",
 )
 token_option = click.option(

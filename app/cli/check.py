@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from .asking import check_name, check_url, token_option
+from .asking import check_name, token_option, url_of
 from .canary import Canary
 from .findings import Finding
 from .holds import Holds
@@ -20,7 +20,7 @@ COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@click.argument("url", envvar="BIDE_URL", callback=check_url)
+@click.argument("url", envvar="BIDE_URL", callback=url_of)
 @click.option(
     "--channel",
     callback=check_name,

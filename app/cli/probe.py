@@ -6,7 +6,6 @@ measured is what clients meet.
 
 from __future__ import annotations
 
-import json
 import re
 import select
 import socket
@@ -20,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import requests
 
+from ..client.answers import json_of
 from ..client.errors import ClientError
 from ..client.wire import Wire
 
@@ -52,10 +52,7 @@ class Reply:
     @cached_property
     def body(self) -> dict[str, Any]:
         """Its JSON, empty where it is no object."""
-        try:
-            found = json.loads(self.content)
-        except ValueError:
-            return {}
+        found = json_of(self.content)
         return found if isinstance(found, dict) else {}
 
     @property

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from http.client import BadStatusLine, RemoteDisconnected
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
@@ -27,21 +27,26 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from ..version import VERSION
-from .backoff import retry_after_of
-from .errors import BadAnswer, ClientError, NotAllowed, Refused, Unavailable, Unreachable
+from .answers import Answer, answer_of
+from .errors import ClientError, Unreachable
 
 CONNECT_SECONDS: Final = 5.0
 #: Whoever rests looks so often whether that is over.
 REST_SECONDS: Final = 1.0
-#: Statuses below 500 after which the same request may be tried again.
-TRANSIENT: Final = frozenset({408, 425, 429})
 
 
-class Answer(NamedTuple):
-    """What a server said: `body` is its JSON, an object."""
-
-    headers: Mapping[str, str]
-    body: dict[str, Any]
+def check_url(url: str) -> None:
+    """Raises ValueError for what is no server's URL."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as for a port that there cannot be
+        is_usable = False
+    if "@" in url:
+        # It is not repeated: it may be a password, which would not be sent, and would be told wherever the URL is.
+        raise ValueError("A server's URL names nobody: who asks is told by the token (BIDE_TOKEN)")
+    if not is_usable or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no server's URL: give one such as http://127.0.0.1:8000")
 
 
 class Wire:
@@ -49,9 +54,7 @@ class Wire:
     or a token that there cannot be."""
 
     def __init__(self, url: str, token: str | None, client_id: str, connections: int = 1) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is no server's URL: give one such as http://127.0.0.1:8000")
+        check_url(url)
         if token is not None and not (token.isascii() and token.isprintable()):
             # It is not shown.
             raise ValueError("The token has characters that no token has, such as the end of a line")
@@ -116,7 +119,7 @@ class Wire:
     ) -> Answer:
         """One request, with `content` as JSON where it is not None; its answer is waited for so many seconds. Raises
         ClientError, and ValueError or TypeError for a content that is no JSON."""
-        return _answer(self.send(method, path, params, content, headers, seconds))
+        return answer_of(self.send(method, path, params, content, headers, seconds))
 
     def send(
         self,
@@ -268,33 +271,4 @@ def _reason(error: requests.RequestException, seconds: float) -> str:
         return "it closed the connection without an answer"
     if isinstance(seen, BadStatusLine):
         return "what it says is no HTTP"
-    return str(getattr(seen, "strerror", None) or seen or type(seen).__name__)
-
-
-def _answer(response: requests.Response) -> Answer:
-    status = response.status_code
-    if status == 204:
-        return Answer(response.headers, {})
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        body = None
-    if 200 <= status < 300:
-        if not isinstance(body, dict):
-            raise BadAnswer(f"{_place(response)} does not answer as Bide does: what it says is no JSON object", status)
-        return Answer(response.headers, body)
-    told = body if isinstance(body, dict) else {}
-    text = told.get("detail") or told.get("error") or response.reason or "no reason given"
-    sentence = f"{_place(response)} says {status}: {text}"
-    if status in TRANSIENT or status >= 500:
-        raise Unavailable(sentence, status, retry_after_of(response.headers.get("Retry-After")))
-    if 300 <= status < 400 and "Location" in response.headers:
-        sentence = f"{_place(response)} leads to {response.headers['Location']}: give the client that server's URL"
-    param = told.get("param")
-    kind = NotAllowed if status in (401, 403) else Refused
-    raise kind(sentence, status, param if isinstance(param, str) else None, by_bide="error" in told)
-
-
-def _place(response: requests.Response) -> str:
-    """Where it was asked, without the query."""
-    return str(response.url).partition("?")[0]
+    return str(getattr(seen, "strerror", None) or str(seen) or type(seen).__name__)

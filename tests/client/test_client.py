@@ -56,6 +56,16 @@ def test_what_the_server_refuses_is_told_in_its_words_and_not_tried_again(puppet
     assert raised.value.status in (400, 404)
 
 
+def test_integers_of_more_digits_than_python_takes_hold_up_nothing(server, bide, channel):
+    digits = "1" * 5000
+    body = f'{{"message": [{digits}, 2]}}'.encode()
+    assert server.request("POST", f"/publish/{channel}", body, {"Content-Type": "application/json"})[0] == 200
+    bide.publish(channel, "next")
+    events = bide.subscribe(channel)
+    assert [next(events).message, next(events).message] == [[digits, 2], "next"]
+    assert [event.message for event in bide.history(channel).events] == [[digits, 2], "next"]
+
+
 def test_history_goes_both_ways(bide, channel):
     ids = bide.publish_many(channel, list(range(10)))
     page = bide.history(channel, after=ids[2], limit=3)
@@ -186,10 +196,21 @@ class TestHeaders:
         assert random.startswith("python-")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "/x", "", "http://x?y=1", "http://x#y"])
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8000", "ftp://x", "http://", "/x", "", "http://x?y=1", "http://x#y", "http://x:99999", "http://[::1"],
+)
 def test_a_url_that_there_cannot_be_is_told_at_once(url):
     with pytest.raises(ValueError, match=r"is no server's URL: give one such as http://127\.0\.0\.1:8000"):
         Client(url)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@x", "http://secret@x", "me:secret@x", "http://me:se/cret@x"])
+def test_a_password_in_the_url_is_refused_and_not_shown(url):
+    """It would not be sent, and would be told wherever the URL is."""
+    with pytest.raises(ValueError, match="who asks is told by the token") as caught:
+        Client(url)
+    assert "cret" not in str(caught.value)
 
 
 def test_a_server_may_be_below_a_path(puppet):
