@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
+from .answers import Answer
 from .backoff import Backoff
 from .errors import BadAnswer, ClientError, Refused, Unavailable
 from .events import Event, Gap, event_of
 from .places import Places
-from .wire import Answer, Wire
+from .wire import Wire
 
 log = logging.getLogger("bide.client")
 
@@ -24,6 +25,14 @@ READ_SECONDS: Final = 5.0
 EARLY_SECONDS: Final = 1.0
 #: A poll whose URL would be longer goes as a POST.
 URL_BYTES: Final = 6000
+
+
+class News(NamedTuple):
+    """What an answer has for us: `leads` is how far each channel has come once the events were processed."""
+
+    events: list[Event]
+    leads: dict[str, int]
+    gaps: list[Gap]
 
 
 class Subscription:
@@ -109,7 +118,7 @@ class Subscription:
         hold = 0.0 if self._places.has_latest else self._hold
         begun = time.monotonic()
         try:
-            self._take(self._ask(hold))
+            news = self._read(self._ask(hold))
         except ClientError as error:
             if self._wire.is_cut:
                 return
@@ -124,6 +133,8 @@ class Subscription:
         if self._is_troubled:
             self._is_troubled = False
             log.warning("%s: subscribed again", ", ".join(self.channels))
+        # Not above: what `on_gap` raises is no outage of the server's.
+        self._take(news)
         if self._waiting or hold == 0 or time.monotonic() - begun >= EARLY_SECONDS:
             self._early = 0
             self._backoff.reset()
@@ -146,8 +157,8 @@ class Subscription:
         content = {"channels": self._places.of, "timeout": hold, "limit": self._limit}
         return self._wire.ask("POST", "/subscribe", content=content, seconds=seconds)
 
-    def _take(self, answer: Answer) -> None:
-        """Put the answer's events where they are fetched from. Raises BadAnswer before anything has changed."""
+    def _read(self, answer: Answer) -> News:
+        """What the answer says that we did not know. Raises BadAnswer."""
         body, places = answer.body, self._places
         found = body.get("events", [])
         if not isinstance(found, list):
@@ -156,22 +167,26 @@ class Subscription:
         leads = places.parsed(answer.headers.get("Last-Event-ID", body.get("last_event_id")))
         if not {event.channel for event in events} <= leads.keys():
             raise BadAnswer("The answer has events of channels that were not asked for")
-        gaps = self._gaps(body)
-        known: dict[str, int] = {}
-        for channel, place in places.of.items():
-            id = place if isinstance(place, int) else 0
-            # The server has lost what there was up to our cursor, and its own word holds.
-            is_lost = channel in gaps and leads[channel] < id
-            known[channel] = -1 if is_lost else id
+        oldest = self._gaps(body)
+        before = {channel: place if isinstance(place, int) else 0 for channel, place in places.of.items()}
+        # The server has lost what there was up to our cursor, and its own word holds.
+        lost = {channel for channel in oldest if leads[channel] < before[channel]}
+        known = before | dict.fromkeys(lost, -1)
         fresh = [event for event in events if event.id > known[event.channel]]
         leads = {channel: max(id, known[channel]) for channel, id in leads.items()}
-        for channel, oldest in gaps.items():
-            if leads[channel] != places.of[channel] or known[channel] == -1:  # else it is one that was told already
-                self._on_gap(Gap(channel, int(places.of[channel]), oldest))
-        self._waiting.extend(fresh)
-        self._next = leads
-        if not fresh:
-            places.move(leads)
+        # One that leads nowhere was told already.
+        new = [channel for channel in oldest if channel in lost or leads[channel] != places.of[channel]]
+        return News(fresh, leads, [Gap(channel, before[channel], oldest[channel]) for channel in new])
+
+    def _take(self, news: News) -> None:
+        """Tell the gaps, and put the events where they are fetched from. Raises what `on_gap` does, and ClientError."""
+        for gap in news.gaps:
+            self._on_gap(gap)
+        # Where nothing waits to be processed it has come to there. A "latest" would else be a later one after a crash.
+        behind = {event.channel for event in news.events}
+        self._places.move({channel: id for channel, id in news.leads.items() if channel not in behind})
+        self._waiting.extend(news.events)
+        self._next = news.leads
 
     def _gaps(self, body: dict[str, Any]) -> dict[str, int | None]:
         """For each channel with a gap the oldest id that is left."""

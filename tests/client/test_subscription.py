@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.client import Client, Event, Gap, NotAllowed, Refused, subscription
+from app.client import Client, Event, Gap, NotAllowed, Refused, Unreachable, subscription
 from tests.support.servers import await_that
 
 from .conftest import event, page
@@ -104,6 +104,15 @@ class TestProcessed:
         with client.listen(print, "a", cursor_file=tmp_path / "cursor"):
             await_that(lambda: (tmp_path / "cursor").read_text() == '{"a": 8}')
 
+    def test_latest_stays_that_moment_while_events_of_others_are_processed(self, puppet, client, tmp_path):
+        """Whoever is killed at one of them begins again from there, and not from a later latest."""
+        answer = {"events": [event(5), event(6)], "last_event_id": "6,90", "channels": ["a", "b"]}
+        puppet.answer(200, answer)
+        sub = client.subscribe("a", "b", since={"b": "latest"}, cursor_file=tmp_path / "cursor")
+        next(sub)
+        assert sub.cursor == {"a": 0, "b": 90}
+        assert (tmp_path / "cursor").read_text() == '{"a": 0, "b": 90}'
+
 
 class TestRepeated:
     def test_an_answer_that_comes_twice_is_handed_out_once(self, puppet, follow):
@@ -163,6 +172,15 @@ class TestGaps:
             next(sub)
         assert next(sub).id == 9
         assert len(told) == 2
+
+    def test_whose_handler_cannot_reach_a_server_is_no_trouble_of_this_one(self, puppet, client):
+        puppet.answer(200, page(9, gap=True, oldest_event_id=9))
+
+        def publish_it(gap):
+            raise Unreachable("http://other does not answer")
+
+        with pytest.raises(Unreachable, match="http://other"):
+            next(client.subscribe("a", since=3, on_gap=publish_it))
 
     def test_without_a_handler_there_is_a_line_in_the_log(self, puppet, client, caplog):
         puppet.answer(200, page(9, gap=True, oldest_event_id=9))
