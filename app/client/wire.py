@@ -39,8 +39,10 @@ def check_url(url: str) -> None:
     """Raises ValueError for what is no server's URL."""
     try:
         parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # such as for a port that there cannot be
+        is_usable = (
+            parts.scheme in ("http", "https") and parts.port != 0 and bool((parts.hostname or "").encode("idna"))
+        )
+    except ValueError:  # such as for a port that there cannot be, or a name that is none
         is_usable = False
     if "@" in url:
         # It is not repeated: it may be a password, which would not be sent, and would be told wherever the URL is.

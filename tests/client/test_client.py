@@ -198,7 +198,18 @@ class TestHeaders:
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:8000", "ftp://x", "http://", "/x", "", "http://x?y=1", "http://x#y", "http://x:99999", "http://[::1"],
+    [
+        "127.0.0.1:8000",
+        "ftp://x",
+        "http://",
+        "/x",
+        "",
+        "http://x?y=1",
+        "http://x#y",
+        "http://x:99999",
+        "http://[::1",
+        "http://a..b",
+    ],
 )
 def test_a_url_that_there_cannot_be_is_told_at_once(url):
     with pytest.raises(ValueError, match=r"is no server's URL: give one such as http://127\.0\.0\.1:8000"):
