@@ -42,7 +42,7 @@ def publish(
     \b
       bide publish news "hello, world"
       bide publish news '{"hello": "world"}' --json
-      tail -f app.log | bide publish logs
+      tail -f app.log | grep --line-buffered . | bide publish logs
       bide publish prices --json --batch 100 < prices.ndjson
     """
     if message is None or message == "-":

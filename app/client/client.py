@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import uuid
 import weakref
@@ -48,6 +49,8 @@ class Client:
         self._patience = patience
         self._wire = self._new_wire(CONNECTIONS)
         self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
+        #: Re-entrant: a signal's handler may close the client.
+        self._lock = threading.RLock()
 
     # -- publishing
 
@@ -133,7 +136,8 @@ class Client:
             raise ValueError(f"Between 1 and 1000 events come at once, not {limit}")
         wire = self._new_wire(1)
         subscription = Subscription(wire, Places(channels, since, cursor_file), on_gap, hold, limit)
-        self._wires.add(wire)
+        with self._lock:
+            self._wires.add(wire)
         if self._wire.is_cut:  # looked at last: who closes the client now finds the wire
             raise ClientError("The client was closed")
         return subscription, wire
@@ -181,7 +185,9 @@ class Client:
     def close(self) -> None:
         """End every subscription and call that is on its way, from any thread or greenlet."""
         self._wire.cut()
-        for wire in list(self._wires):
+        with self._lock:
+            wires = list(self._wires)
+        for wire in wires:
             wire.cut()
         self._wire.close()
 
