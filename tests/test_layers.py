@@ -52,6 +52,7 @@ FLOORS = [
     {"client.listening"},
     {"client.subscription"},
     {"client.places", "client.wire"},
+    {"client.answers"},
     {"client.backoff", "client.events"},
     {"client.errors", "version"},
 ]
