@@ -67,7 +67,8 @@ class Outcome:
             heading = "what Redis loses is told" if loses else "nothing may be lost"
             lines.append(_line(heading, head, head))
             lines += [_line(f"  {name}", row.cells(), head) for name, row in rows.items()]
-            found = {"lost": 0, "doubled": 0, "disordered": 0, "gaps told of nothing": 0} | self.found[loses]
+            found = {"lost": 0, "doubled": 0, "disordered": 0} | ({} if loses else {"gaps told of nothing": 0})
+            found |= self.found[loses]
             lines.append("  " + ", ".join(f"{what}: {count}" for what, count in found.items()))
             if loses:
                 lines.append(f"  acknowledged events that Redis has lost: {self.gone[loses]:,}")
