@@ -8,7 +8,6 @@ publisher in another process trims by the server's rules and not by defaults of 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -18,7 +17,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from . import knobs
 from .errors import SettingsError
+from .knobs import Network, Rate
 from .names import OWN_PREFIX, is_pattern, pattern_matches
 
 #: A head outlives its channel's last append by at least this, however short the retention: a client that was away
@@ -69,36 +70,6 @@ class Policy(msgspec.Struct, frozen=True):
         return self.default
 
 
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or len(text) > 20 or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        plain = text.isascii() and text.replace(".", "", 1).isdigit()
-        if not plain or not low <= float(text) <= high:
-            raise ValueError(f"seconds from {low:g} to {high:g}")
-        return float(text)
-
-    return parse
-
-
-def bindable(host: str, port: int) -> str:
-    """Host and port as one text; an IPv6 address needs brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _flag(text: str) -> bool:
-    if text not in ("0", "1", ""):
-        raise ValueError("1 or 0")
-    return text == "1"
-
-
 def _rules(text: str) -> tuple[RetentionRule, ...]:
     wanted = "rules such as 'jobs.*=10000/604800 *=1000/86400': pattern=events/seconds, separated by spaces"
     rules = []
@@ -106,7 +77,7 @@ def _rules(text: str) -> tuple[RetentionRule, ...]:
         pattern, _, numbers = word.partition("=")
         events, _, seconds = numbers.partition("/")
         try:
-            retention = Retention(_integer(1, 10_000_000)(events), _seconds(1, MAX_SECONDS)(seconds))
+            retention = Retention(knobs.integer(1, 10_000_000)(events), knobs.seconds(1, MAX_SECONDS)(seconds))
         except ValueError:
             raise ValueError(wanted) from None
         if not is_pattern(pattern):
@@ -115,28 +86,14 @@ def _rules(text: str) -> tuple[RetentionRule, ...]:
     return tuple(rules)
 
 
-def _origins(text: str) -> frozenset[str]:
-    origins = frozenset(text.replace(",", " ").split())
-    for origin in origins:
-        scheme, separator, host = origin.partition("://")
-        if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
-            raise ValueError("origins such as https://example.com, separated by spaces")
-    return origins
+def bindable(host: str, port: int) -> str:
+    """Host and port as one text; an IPv6 address needs brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    try:
-        if host.startswith("[") != (":" in host):
-            raise ValueError
-        return str(ipaddress.ip_address(host.strip("[]"))), _integer(1, 65535)(port)
-    except ValueError:
-        raise ValueError("an IP address and a port, such as 127.0.0.1:8001 or [::1]:8001") from None
-
-
-def _knob(default: Any, variable: str, parse: Callable[[str], Any]) -> Any:
-    """A field that is read from a variable."""
-    return field(default=default, metadata={"variable": variable, "parse": parse})
+def _knob(default: Any, variable: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    """A field that is read from a variable. What is `secret` is shown to nobody."""
+    return field(default=default, repr=not secret, metadata={"variable": variable, "parse": parse, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,39 +101,62 @@ class Settings:
     """What a server runs with. Sizes are in bytes, durations in seconds, counts are of one worker unless said."""
 
     host: str = _knob("127.0.0.1", "HOST", str)
-    port: int = _knob(8000, "PORT", _integer(1, 65535))
+    port: int = _knob(8000, "PORT", knobs.integer(1, 65535))
     #: Where the server tells of itself whatever its clients do; none: only at the address above.
-    private_address: tuple[str, int] | None = _knob(None, "BIDE_PRIVATE_ADDRESS", _address)
-    workers: int = _knob(1, "WEB_CONCURRENCY", _integer(1, 1024))
+    private_address: tuple[str, int] | None = _knob(None, "BIDE_PRIVATE_ADDRESS", knobs.address)
+    workers: int = _knob(1, "WEB_CONCURRENCY", knobs.integer(1, 1024))
 
     #: `sqlite:///relative`, `sqlite:////absolute` or `memory://`; empty: `bide.db` in the data folder.
     store: str = _knob("", "BIDE_STORE", str)
     data_dir: Path = _knob(Path("data"), "BIDE_DATA_DIR", Path)
 
-    retention_events: int = _knob(1000, "BIDE_RETENTION_EVENTS", _integer(1, 10_000_000))
-    retention_seconds: float = _knob(86400, "BIDE_RETENTION_SECONDS", _seconds(1, MAX_SECONDS))
+    retention_events: int = _knob(1000, "BIDE_RETENTION_EVENTS", knobs.integer(1, 10_000_000))
+    retention_seconds: float = _knob(86400, "BIDE_RETENTION_SECONDS", knobs.seconds(1, MAX_SECONDS))
     retention: tuple[RetentionRule, ...] = _knob((), "BIDE_RETENTION", _rules)
-    max_channels: int = _knob(10_000, "BIDE_MAX_CHANNELS", _integer(1, 10_000_000))
-    idempotency_seconds: float = _knob(600, "BIDE_IDEMPOTENCY_SECONDS", _seconds(1, 7 * 86400))
-    max_idempotency_keys: int = _knob(10_000, "BIDE_MAX_IDEMPOTENCY_KEYS", _integer(1, 1_000_000))
+    max_channels: int = _knob(10_000, "BIDE_MAX_CHANNELS", knobs.integer(1, 10_000_000))
+    idempotency_seconds: float = _knob(600, "BIDE_IDEMPOTENCY_SECONDS", knobs.seconds(1, 7 * 86400))
+    max_idempotency_keys: int = _knob(10_000, "BIDE_MAX_IDEMPOTENCY_KEYS", knobs.integer(1, 1_000_000))
 
     #: Proxies cut an idle request after 60 s as they come; the longest hold stays below with a margin.
-    default_timeout_seconds: float = _knob(30, "BIDE_DEFAULT_TIMEOUT_SECONDS", _seconds(0, 3600))
-    max_timeout_seconds: float = _knob(55, "BIDE_MAX_TIMEOUT_SECONDS", _seconds(0, 3600))
+    default_timeout_seconds: float = _knob(30, "BIDE_DEFAULT_TIMEOUT_SECONDS", knobs.seconds(0, 3600))
+    max_timeout_seconds: float = _knob(55, "BIDE_MAX_TIMEOUT_SECONDS", knobs.seconds(0, 3600))
     #: A stopping worker answers its parked polls spread over this, so that they do not come back as one herd.
-    drain_seconds: float = _knob(1, "BIDE_DRAIN_SECONDS", _seconds(0, 60))
+    drain_seconds: float = _knob(1, "BIDE_DRAIN_SECONDS", knobs.seconds(0, 60))
     #: A client between two polls counts as a subscriber for this long.
-    presence_seconds: float = _knob(5, "BIDE_PRESENCE_SECONDS", _seconds(0, 3600))
+    presence_seconds: float = _knob(5, "BIDE_PRESENCE_SECONDS", knobs.seconds(0, 3600))
 
-    max_message_bytes: int = _knob(64 * 1024, "BIDE_MAX_MESSAGE_BYTES", _integer(1, 64 * 1024 * 1024))
-    max_body_bytes: int = _knob(1024 * 1024, "BIDE_MAX_BODY_BYTES", _integer(1, 256 * 1024 * 1024))
+    max_message_bytes: int = _knob(64 * 1024, "BIDE_MAX_MESSAGE_BYTES", knobs.integer(1, 64 * 1024 * 1024))
+    max_body_bytes: int = _knob(1024 * 1024, "BIDE_MAX_BODY_BYTES", knobs.integer(1, 256 * 1024 * 1024))
     #: Parked polls of one worker; a process here may hold 20,000 descriptors, each poll is one.
-    max_polls: int = _knob(15_000, "BIDE_MAX_POLLS", _integer(1, 1_000_000))
+    max_polls: int = _knob(15_000, "BIDE_MAX_POLLS", knobs.integer(1, 1_000_000))
 
-    #: Origins beside the request's own whose pages may publish and delete.
-    cors_origins: frozenset[str] = _knob(frozenset(), "BIDE_CORS_ORIGINS", _origins)
+    #: The key that tokens are signed with: one of the three. Without any, anyone may do anything.
+    jwt_secret: str = _knob("", "BIDE_JWT_SECRET", knobs.secret, secret=True)
+    #: A key in PEM, or the path of its file.
+    jwt_public_key: str = _knob("", "BIDE_JWT_PUBLIC_KEY", knobs.given, secret=True)
+    jwks_url: str = _knob("", "BIDE_JWKS_URL", knobs.keys_url)
+    jwt_audience: str = _knob("", "BIDE_JWT_AUDIENCE", str)
+    jwt_issuer: str = _knob("", "BIDE_JWT_ISSUER", str)
+    #: Whether a token may be given as `access_token` in the query, where logs of others may keep it.
+    token_in_query: bool = _knob(False, "BIDE_TOKEN_IN_QUERY", knobs.flag)
+
+    #: Of one subject, or of one address where there are no tokens; over all workers.
+    rate_publish: Rate | None = _knob(None, "BIDE_RATE_PUBLISH", knobs.optional_rate)
+    #: Polls that were answered without an event.
+    rate_subscribe: Rate | None = _knob(None, "BIDE_RATE_SUBSCRIBE", knobs.optional_rate)
+    #: Parked polls of one subject or address; 0: no limit.
+    max_polls_per_client: int = _knob(0, "BIDE_MAX_POLLS_PER_CLIENT", knobs.integer(0, 1_000_000))
+    #: Proxies whose word is taken for where a request comes from.
+    forwarded_allow_ips: tuple[Network, ...] = _knob(
+        knobs.networks("127.0.0.1 ::1"), "BIDE_FORWARDED_ALLOW_IPS", knobs.networks
+    )
+
+    tls_cert: str = _knob("", "BIDE_TLS_CERT", str)
+    tls_key: str = _knob("", "BIDE_TLS_KEY", str)
+    #: Origins beside the request's own whose pages may read what is answered, publish and delete.
+    cors_origins: frozenset[str] = _knob(frozenset(), "BIDE_CORS_ORIGINS", knobs.origins)
     #: Serve under any host name and behind proxies although no key says who may do what.
-    insecure: bool = _knob(False, "BIDE_INSECURE", _flag)
+    insecure: bool = _knob(False, "BIDE_INSECURE", knobs.flag)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **defaults: Any) -> Settings:
@@ -197,33 +177,50 @@ class Settings:
             try:
                 values[knob.name] = knob.metadata["parse"](text.strip())
             except ValueError as error:
-                raise SettingsError(f"{variable}={text!r} cannot be used: give {error}") from None
+                shown = "" if knob.metadata["secret"] else f"={text!r}"
+                raise SettingsError(f"{variable}{shown} cannot be used: give {error}") from None
         for variable in environ:
             if variable.startswith("BIDE_") and variable not in known.values() and variable not in OF_CLIENTS:
                 near = difflib.get_close_matches(variable, known.values(), n=1)
                 hint = f"did you mean {near[0]}?" if near else "see docs/operations.md for those it has"
                 raise SettingsError(f"{variable} is not a setting of this version: {hint}")
         settings = cls(**values)
-        if settings.default_timeout_seconds > settings.max_timeout_seconds:
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raise SettingsError where one setting does not go with another."""
+        if self.default_timeout_seconds > self.max_timeout_seconds:
             raise SettingsError(
-                f"BIDE_DEFAULT_TIMEOUT_SECONDS={settings.default_timeout_seconds:g} cannot be used: "
-                f"give at most BIDE_MAX_TIMEOUT_SECONDS ({settings.max_timeout_seconds:g})"
+                f"BIDE_DEFAULT_TIMEOUT_SECONDS={self.default_timeout_seconds:g} cannot be used: "
+                f"give at most BIDE_MAX_TIMEOUT_SECONDS ({self.max_timeout_seconds:g})"
             )
-        if settings.max_message_bytes > settings.max_body_bytes:
+        if self.max_message_bytes > self.max_body_bytes:
             raise SettingsError(
-                f"BIDE_MAX_MESSAGE_BYTES={settings.max_message_bytes} cannot be used: "
-                f"give at most BIDE_MAX_BODY_BYTES ({settings.max_body_bytes})"
+                f"BIDE_MAX_MESSAGE_BYTES={self.max_message_bytes} cannot be used: "
+                f"give at most BIDE_MAX_BODY_BYTES ({self.max_body_bytes})"
             )
-        if settings.private_address == (settings.host.strip("[]"), settings.port):
+        if self.private_address == (self.host.strip("[]"), self.port):
             raise SettingsError(
-                f"BIDE_PRIVATE_ADDRESS={settings.bind} cannot be used: give another address than HOST and PORT"
+                f"BIDE_PRIVATE_ADDRESS={self.bind} cannot be used: give another address than HOST and PORT"
             )
-        if settings.store.startswith("memory:") and settings.workers > 1:
+        if self.store.startswith("memory:") and self.workers > 1:
             raise SettingsError(
-                f"WEB_CONCURRENCY={settings.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
+                f"WEB_CONCURRENCY={self.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
                 "whose events one worker keeps to itself"
             )
-        return settings
+        keys = [name for name in ("jwt_secret", "jwt_public_key", "jwks_url") if getattr(self, name)]
+        if len(keys) > 1:
+            first, second, *_ = [f"BIDE_{name.upper()}" for name in keys]
+            raise SettingsError(f"{first} cannot be used beside {second}: give one key, of one kind")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            given, missing = ("CERT", "KEY") if self.tls_cert else ("KEY", "CERT")
+            raise SettingsError(f"BIDE_TLS_{given} cannot be used alone: give BIDE_TLS_{missing} too")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether tokens say who may do what."""
+        return bool(self.jwt_secret or self.jwt_public_key or self.jwks_url)
 
     @property
     def policy(self) -> Policy:

@@ -5,8 +5,10 @@
     ├── InvalidRequest          400  a parameter cannot be used
     │   ├── MessageRequired     400  no message, or an empty one
     │   └── InvalidBody         400  the body is not what its type says
+    ├── Unauthorized            401  no valid token
     ├── Forbidden               403  not allowed, whoever asks
-    │   └── ForeignOrigin       403  a web page of another origin asks
+    │   ├── ForeignOrigin       403  a web page of another origin asks
+    │   └── NotAllowed          403  the token does not allow it
     ├── ChannelNotFound         404
     ├── NotAtThisAddress        404  the private address has nothing for clients
     ├── BodyTimeout             408  the body did not arrive in time
@@ -78,6 +80,18 @@ class InvalidBody(InvalidRequest):
     title = "The request body cannot be read"
 
 
+class Unauthorized(BideError):
+    """`code` is the error code of RFC 6750, section 3.1; none where no token was given."""
+
+    status = 401
+    kind = "unauthorized"
+    title = "A valid token is needed"
+
+    def __init__(self, detail: str, *, code: str | None = "invalid_token", **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.code = code
+
+
 class Forbidden(BideError):
     status = 403
     kind = "forbidden"
@@ -87,6 +101,11 @@ class Forbidden(BideError):
 class ForeignOrigin(Forbidden):
     kind = "foreign-origin"
     title = "Pages of this origin may not do that"
+
+
+class NotAllowed(Forbidden):
+    kind = "not-allowed"
+    title = "The token does not allow that"
 
 
 class ChannelNotFound(BideError):

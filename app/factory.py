@@ -14,7 +14,8 @@ from typing import Any
 from flask import Flask
 
 from . import channels, guard, service
-from .access import origins, private
+from .access import admission, exposure, keys, origins, private
+from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
 from .channels import problems
 from .config import Settings
@@ -25,6 +26,8 @@ from .server import Server
 from .stores import open_store
 
 log = logging.getLogger("bide")
+
+BLUEPRINTS = (channels.blueprint, service.blueprint)
 
 #: gunicorn's Arbiter.WORKER_BOOT_ERROR: the master gives up too, and does not start the worker again for ever.
 BOOT_ERROR = 3
@@ -57,6 +60,9 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
             check_descriptors(settings.max_polls, worker, private=settings.private_address is not None)
         if worker is not None and settings.private_address is not None:
             private.check(settings.private_address, worker.sockets)
+        if worker is not None:
+            exposure.check(settings, worker.sockets)
+        source = _keys(settings)
         opening = True
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
@@ -77,8 +83,11 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if settings.private_address is not None:
         private.register(app, settings.private_address)
     problems.register(app)
-    app.register_blueprint(channels.blueprint)
-    app.register_blueprint(service.blueprint)
+    if source is not None:
+        tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
+        admission.register(app, tokens, [blueprint.name for blueprint in BLUEPRINTS])
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     gate = Gate(app.wsgi_app, server.notifier)
     app.wsgi_app = gate.serve  # type: ignore[method-assign]  # how Flask's documentation adds a WSGI layer
     if worker is not None:
@@ -94,3 +103,12 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     else:
         server.lifecycle.start(None, gate, 0)
     return app
+
+
+def _keys(settings: Settings) -> keys.Keys | None:
+    """What tokens are verified with; None where there is no key. Raises SettingsError."""
+    if settings.jwt_secret:
+        return keys.OneKey(keys.secret(settings.jwt_secret))
+    if settings.jwt_public_key:
+        return keys.OneKey(keys.public(settings.jwt_public_key))
+    return None

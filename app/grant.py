@@ -61,14 +61,13 @@ class Grant:
     """Made by the view for a poll that found nothing yet. The poll holds channels, cursors and the client's identity.
 
     `head` is the answer's head as far as it is known already: status line and header fields, those that `after_request`
-    functions added too. `expires_at` is when the right to wait ends, on the clock of `time.monotonic`. `revoked` says
-    whether it was taken back meanwhile; asked whenever the poll is looked at. Counters and allowances are kept by
-    `sent`, which is called with each page that is sent, and `ended`, called once, however the grant came to its end.
-    Both are called by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
+    functions added too. `expires_at` is when the right to wait ends, on the clock of `time.monotonic`. Allowances are
+    kept by `empty`, called when an answer without an event is sent, and `ended`, called once, however the grant came to
+    its end; both by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
     `request` is kept only where there is an access log.
     """
 
-    __slots__ = ("closes", "ended", "expires_at", "framing", "head", "poll", "request", "revoked", "sent")
+    __slots__ = ("closes", "empty", "ended", "expires_at", "framing", "head", "poll", "request")
 
     def __init__(
         self,
@@ -76,15 +75,13 @@ class Grant:
         *,
         framing: Framing = POLL,
         expires_at: float | None = None,
-        revoked: Callable[[], bool] | None = None,
-        sent: Callable[[Page], None] | None = None,
+        empty: Callable[[], None] | None = None,
         ended: Callable[[], None] | None = None,
     ) -> None:
         self.poll = poll
         self.framing = framing
         self.expires_at = expires_at
-        self.revoked = revoked
-        self.sent = sent
+        self.empty = empty
         self.ended = ended
         self.head = b""
         self.closes = False
@@ -93,13 +90,8 @@ class Grant:
     @property
     def shares(self) -> Hashable:
         """What the bytes of the answer depend on, None where no other poll can have the same. To be read at parking."""
-        is_common = (
-            self.framing is POLL
-            and self.expires_at is None
-            and self.revoked is None
-            and self.sent is None
-            and self.request is None
-        )
+        # An answer that is shared has events: none of them is `empty`.
+        is_common = self.framing is POLL and self.expires_at is None and self.request is None
         standing = self.poll.standing if is_common else None
         return standing and (standing, self.head, self.closes)
 
@@ -114,7 +106,7 @@ class Grant:
         """Whether it may wait no longer, whatever there is."""
         if self.expires_at is not None and time.monotonic() >= self.expires_at:
             return True
-        return self.revoked is not None and self.revoked()
+        return self.poll.waiter.ending == "revoked"
 
     def end(self) -> None:
         """Let go of the poll. Called once, by who has the grant, whose connection has to go on whatever fails here."""

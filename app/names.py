@@ -9,6 +9,7 @@ pattern     a channel, or a prefix of one that ends in `*`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 #: Channels that begin so are the server's own: published by it alone, listed and matched only when named so.
 OWN_PREFIX = "@bide."
@@ -50,3 +51,22 @@ def pattern_matches(pattern: str, channel: str) -> bool:
     if channel.startswith(OWN_PREFIX) and not pattern.startswith(OWN_PREFIX):
         return False
     return channel.startswith(pattern[:-1])
+
+
+class Patterns:
+    """Several patterns at once. What is no pattern matches nothing."""
+
+    __slots__ = ("_names", "_own_prefixes", "_prefixes", "texts")
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = [text for text in texts if is_pattern(text)]
+        self._names = frozenset(text for text in self.texts if not text.endswith("*"))
+        prefixes = [text[:-1] for text in self.texts if text.endswith("*")]
+        self._prefixes = tuple(prefix for prefix in prefixes if not is_own(prefix))
+        self._own_prefixes = tuple(prefix for prefix in prefixes if is_own(prefix))
+
+    def matches(self, channel: str) -> bool:
+        """As `pattern_matches` for any of them."""
+        if channel in self._names:
+            return True
+        return channel.startswith(self._own_prefixes if channel.startswith(OWN_PREFIX) else self._prefixes)

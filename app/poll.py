@@ -139,8 +139,9 @@ class Poll:
                 self._unread = ready  # stay parked: what was announced is read when the store is back
 
     def page(self) -> Page:
-        """The answer."""
-        return _page(self.places, self.found, self._several, self._limit is not None)
+        """The answer. Whose token was revoked has nothing of what was found meanwhile."""
+        found = () if self.waiter.ending == "revoked" else self.found
+        return _page(self.places, found, self._several, self._limit is not None)
 
     def go_on(self, page: Page) -> None:
         """Begin anew behind a page that was sent."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from .names import is_own
+from .names import Patterns, is_own
 from .presence import Presence, Subscriber
 from .stores import Store
 from .stores.base import Answers
@@ -57,9 +57,13 @@ class Roster:
         found = self._merged(self._store.ask({"count": channel}))
         return Counts({channel: found.channels.get(channel, 0)}, found.partial)
 
-    def counts(self, prefix: str, after: str, limit: int) -> Counts:
-        """The channels that have subscribers, anywhere, as far as they are among the first `limit` of these."""
-        return self._merged(self._store.ask({"prefix": prefix, "after": after, "limit": limit}))
+    def counts(self, prefix: str, after: str, limit: int, patterns: Patterns | None = None) -> Counts:
+        """The channels that have subscribers, anywhere, as far as they are among the first `limit` of these; only those
+        that the patterns match, where there are any."""
+        question: dict[str, object] = {"prefix": prefix, "after": after, "limit": limit}
+        if patterns is not None:
+            question["patterns"] = patterns.texts
+        return self._merged(self._store.ask(question))
 
     def _merged(self, asked: Answers) -> Counts:
         answers, partial = asked
@@ -82,7 +86,10 @@ class Roster:
         if "count" in question:
             names = self._presence.subscribed([question["count"]])
         else:
-            names = list(islice(self._names(question["prefix"], question["after"]), question["limit"]))
+            wanted = self._names(question["prefix"], question["after"])
+            if "patterns" in question:
+                wanted = filter(Patterns(question["patterns"]).matches, wanted)
+            names = list(islice(wanted, question["limit"]))
         left = MAX_NAMED
         found: dict[str, tuple[int, list[str] | None]] = {}
         for name in names:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import os
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import gevent
 
 from .config import Settings
 from .deadlines import Deadlines
@@ -12,14 +15,18 @@ from .errors import Forbidden
 from .events import Event
 from .hangup import HangUps
 from .lifecycle import Lifecycle
-from .names import is_own
+from .names import Patterns, is_own
 from .notifier import Notifier
 from .presence import Presence
 from .publisher import Publisher
+from .revocations import Revocations
 from .roster import Roster
 from .stores import Store
 from .stores.base import ChannelInfo
 from .subscriber import PAGE_BYTES, Subscriber
+
+#: Looked at in one step of a list that shows some channels and others not.
+PAGE_CHANNELS: Final = 1000
 
 
 class History(NamedTuple):
@@ -45,6 +52,7 @@ class Server:
         self.settings = settings
         self.store = store
         self.presence = Presence(settings.presence_seconds)
+        self.revocations = Revocations()
         self.roster = Roster(store, self.presence)
         self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed, self.roster.answer)
         self.publisher = Publisher(store, settings.max_message_bytes)
@@ -71,16 +79,35 @@ class Server:
             **self.presence.counts(),
         }
 
-    def list_channels(self, prefix: str, after: str, limit: int) -> Listing:
-        """Channels with events, a head or a subscriber, by code point, each with its number of subscribers."""
-        counts, partial = self.roster.counts(prefix, after, limit)
+    def list_channels(self, prefix: str, after: str, limit: int, patterns: Patterns | None = None) -> Listing:
+        """Channels with events, a head or a subscriber, by code point, each with its number of subscribers; only those
+        that the patterns match, where there are any."""
+        counts, partial = self.roster.counts(prefix, after, limit, patterns)
         # Only now: it is to show every write that was acknowledged before the call.
-        kept = self.store.channels(prefix, after, limit)
+        kept = self._kept(prefix, after, limit, patterns)
         known = {info.channel for info in kept}
         # What the store does not name within its first `limit` it does not have, or it comes after them.
         subscribed = [unknown(name) for name in sorted(counts) if name not in known and not is_own(name)]
         merged = heapq.merge(kept, subscribed, key=lambda info: info.channel)
         return Listing([(info, counts.get(info.channel, 0)) for info in islice(merged, limit)], partial)
+
+    def _kept(self, prefix: str, after: str, limit: int, patterns: Patterns | None) -> list[ChannelInfo]:
+        if patterns is None:
+            return self.store.channels(prefix, after, limit)
+        # All that it names begins so: the rest need not be looked at.
+        starts = [text.removesuffix("*") for text in patterns.texts]
+        common = os.path.commonprefix(starts)  # noqa: RUF071  # no paths: by characters is what is wanted
+        if not common.startswith(prefix):
+            common = prefix
+        found: list[ChannelInfo] = []
+        while len(found) < limit:
+            page = self.store.channels(common, after, PAGE_CHANNELS)
+            found += [info for info in page if patterns.matches(info.channel)]
+            if len(page) < PAGE_CHANNELS:
+                break
+            after = page[-1].channel
+            gevent.sleep(0)  # others wait meanwhile, and there may be ten thousand
+        return found[:limit]
 
     def history(self, channel: str, after: int | None, before: int | None, limit: int) -> History:
         """The newest events below `before` when it is given alone, else the oldest after `after` (and below it)."""

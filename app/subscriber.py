@@ -27,7 +27,7 @@ from .notifier import Notifier
 from .poll import Cursor, Place, Poll
 from .presence import Presence
 from .stores import Store
-from .waiter import Waiter
+from .waiter import Permit, Waiter
 
 #: Has a waiter told when the client hangs up, for the time of a `with` block.
 HangUp = Callable[[Callable[[], None]], AbstractContextManager[None]]
@@ -62,6 +62,7 @@ class Subscriber:
         limit: int | None = None,
         several: bool = False,
         client_id: str = "",
+        permit: Permit | None = None,
         hang_up: HangUp | None = None,
     ) -> Page:
         """Wait until one of the channels has an event after its cursor, or the time is up. Switches greenlets.
@@ -70,7 +71,9 @@ class Subscriber:
         Raises InvalidRequest for a cursor from the future, TooManyPolls, StoreUnavailable.
         """
         waiter = Waiter()
-        poll = self.open(cursors, waiter, timeout=timeout, limit=limit, several=several, client_id=client_id)
+        poll = self.open(
+            cursors, waiter, timeout=timeout, limit=limit, several=several, client_id=client_id, permit=permit
+        )
         try:
             if not poll.is_over:
                 with nullcontext() if hang_up is None else hang_up(waiter.hang_up):
@@ -94,12 +97,14 @@ class Subscriber:
         limit: int | None = None,
         several: bool = False,
         client_id: str = "",
+        permit: Permit | None = None,
         batch: int | None = None,
     ) -> Poll:
         """Begin a poll, which `waiter` is roused for, and look for the first time; parameters and errors are `poll`'s.
 
         `batch` is the number of the requests that were read together with this one before any of them was served, where
-        there is one: one look at what other processes did serves them all. Whoever opened the poll closes it.
+        there is one: one look at what other processes did serves them all. `permit` is asked whether it was revoked.
+        Whoever opened the poll closes it.
         """
         if self.polls >= self.max_polls:
             raise TooManyPolls(
@@ -107,6 +112,7 @@ class Subscriber:
                 retry_after=1,
             )
         poll = Poll(self, cursors, waiter, timeout * (1 - EARLY * random.random()), limit, several, client_id)
+        waiter.permit = permit
         self.polls += 1
         poll.is_counted = True
         try:
@@ -118,6 +124,8 @@ class Subscriber:
             poll.is_present = True
             self._notifier.register(poll.channels, waiter)
             poll.is_registered = True
+            if permit is not None and permit.is_revoked:
+                waiter.end("revoked")  # while the store was looked at
             poll.found = self.look(poll.places, limit or 1, first=True, fresh=timeout == 0)
         except BaseException:
             poll.close()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from gevent import get_hub
 from gevent.hub import Waiter as Sleep
 
-Ending = Literal["draining", "deleted", "hung up"]
+Ending = Literal["draining", "deleted", "hung up", "revoked"]
 
 NOTHING: Final[frozenset[str]] = frozenset()
+
+
+class Permit(Protocol):
+    """What somebody may wait by."""
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether it was taken back."""
 
 
 class Waiter:
@@ -18,13 +26,14 @@ class Waiter:
     gevent's Event does as much for any number of greenlets, for 3 µs and 0.3 KiB more. Nothing but `wait` switches.
     """
 
-    __slots__ = ("_roused", "_sleep", "ending", "ready")
+    __slots__ = ("_roused", "_sleep", "ending", "permit", "ready")
 
     def __init__(self) -> None:
         self._roused = False
         self._sleep: Sleep[None] | None = None
         self.ready: frozenset[str] = NOTHING
         self.ending: Ending | None = None
+        self.permit: Permit | None = None
 
     @property
     def is_roused(self) -> bool:

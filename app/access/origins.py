@@ -4,7 +4,8 @@ Without a key anyone who reaches the port may publish, and a browser on the same
 that is open in it. Two rules stand against that:
 
 - Only requests for localhost that no proxy forwarded are served. A page whose name was rebound to 127.0.0.1 asks for
-  its own name, and a proxy that was opened to the world says so in its headers. `BIDE_INSECURE=1` lifts this rule.
+  its own name, and a proxy that was opened to the world says so in its headers. A key lifts this rule, since tokens
+  say then who may do what, and so does `BIDE_INSECURE=1`.
 - What changes something (POST, DELETE, an upgrade) is refused to pages of other origins than the request's own and
   those of `BIDE_CORS_ORIGINS`, and to requests that the browser itself calls cross-site. This rule always holds.
 """
@@ -27,13 +28,15 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 def register(app: Flask, settings: Settings) -> None:
     """Check every request to the app before anything else sees it."""
 
+    knows_nobody = not settings.insecure and not settings.has_key
+
     def check() -> None:
         environ = current_environ()
         target = environ.get("RAW_URI", "/")
         if target[:1] not in "/*":
             # RFC 9112, section 3.2.2: a target that names a host is meant for that one, whatever Host says.
             environ["HTTP_HOST"] = urlsplit(target).netloc
-        if not settings.insecure:
+        if knows_nobody:
             check_host(environ)
         if environ["REQUEST_METHOD"] in ("POST", "DELETE") or "HTTP_UPGRADE" in environ:
             check_origin(environ, settings.cors_origins)

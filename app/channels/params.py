@@ -184,11 +184,14 @@ def poll_of_body(environ: dict[str, Any], body: dict[str, Any], settings: Settin
     return _hold(asked, None if timeout is None else _number_text(timeout), environ, settings)
 
 
-def client_id(environ: dict[str, Any]) -> str:
-    """The client's name for itself, if it gives a well-formed one, else an opaque one made of its connection."""
+def client_id(environ: dict[str, Any], subject: str | None = None) -> str:
+    """The subject of the client's token, and the client's name for itself, if it gives a well-formed one. Without
+    either an opaque one, made of its connection."""
     text: str = environ.get("HTTP_X_CLIENT_ID", "")
     if is_client_id(text):
-        return text
+        return text if subject is None else f"{subject}/{text}"
+    if subject is not None:
+        return subject
     port = environ.get("REMOTE_PORT")
     if port is None and (client := environ.get("gunicorn.socket")) is not None:
         port = client.fileno()  # the clients of a unix socket have no address

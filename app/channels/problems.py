@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..errors import BideError, TooManyPolls
+from ..errors import BideError, TooManyPolls, Unauthorized
 from ..events import encode
 from ..lifecycle import CLOSE
 from .answers import Answer
@@ -63,10 +63,17 @@ def _of_ours(error: BideError) -> Response:
         # Kept alive it would hold a place of the connection pool, and be one poll more all the same.
         request.environ[CLOSE] = True
     response = problem(error.status, error.kind, error.title, error.detail, more)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = _challenge(error)
     if error.retry_after is not None:
         # Those who were refused together shall not come back together.
         response.headers["Retry-After"] = str(error.retry_after + random.randint(0, RETRY_JITTER_SECONDS))
     return response
+
+
+def _challenge(error: Unauthorized) -> str:
+    """RFC 6750, section 3. Why is said in the body; a quoted text may hold no quotes."""
+    return 'Bearer realm="bide"' + (f', error="{error.code}"' if error.code else "")
 
 
 def _of_werkzeug(error: HTTPException) -> Response:

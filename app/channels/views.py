@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from flask import Response
 
 from .. import guard
+from ..access.admission import permit_of
+from ..access.permit import Right
 from ..dispatch import current_app, current_environ
 from ..errors import BideError, ChannelNotFound, InvalidRequest, Unavailable
 from ..events import Page, encode
 from ..grant import Grant
 from ..lifecycle import PARKS, UNREAD
+from ..names import is_own
 from ..publisher import check_channel, check_key
 from ..server import Server, unknown
 from ..stores.base import Appended, ChannelInfo
@@ -28,7 +32,7 @@ def publish(channel: str) -> Response:
     server = _server()
     asked = body.publication(current_environ(), server.settings.max_body_bytes)
     messages = server.publisher.check(channel, asked.messages, batch=asked.batch)
-    appended = server.publisher.append(channel, messages, asked.type, _idempotency_key())
+    appended = server.publisher.append(channel, messages, asked.type, _idempotency_key(), _subject(server))
     answer = b'{"status":"published","channel":"%b","event_id":%d' % (channel.encode(), appended.last_id)
     if asked.batch:
         answer += b',"event_ids":' + encode(list(range(appended.first_id, appended.last_id + 1)))
@@ -40,7 +44,8 @@ def publish_several() -> Response:
     server = _server()
     asked = body.publication(current_environ(), server.settings.max_body_bytes)
     channels = _named(asked.channels)
-    key = _idempotency_key()
+    _allow(server, "publish", channels)
+    key, subject = _idempotency_key(), _subject(server)
     server.publisher.check(channels[0], asked.messages, batch=asked.batch)
     for channel in channels[1:]:  # the messages are the same: a hundred times they took seconds
         server.publisher.check_count(channel, len(asked.messages))
@@ -48,7 +53,7 @@ def publish_several() -> Response:
     appends = []
     for channel in channels:
         try:
-            appended = server.publisher.append(channel, asked.messages, asked.type, key)
+            appended = server.publisher.append(channel, asked.messages, asked.type, key, subject)
         except BideError as error:
             # Each channel is atomic, the set is not: the client repeats it with its key, and this is done already.
             if done or isinstance(error, Unavailable):
@@ -70,7 +75,9 @@ def subscribe_several() -> Response:
     """POST /subscribe"""
     server, environ = _server(), current_environ()
     asked = body.json_object(environ, server.settings.max_body_bytes)
-    return _polled(server, environ, params.poll_of_body(environ, asked, server.settings))
+    poll = params.poll_of_body(environ, asked, server.settings)
+    _allow(server, "subscribe", poll.cursors)
+    return _polled(server, environ, poll)
 
 
 def list_channels() -> Response:
@@ -79,7 +86,10 @@ def list_channels() -> Response:
     query = params.Query(current_environ()["QUERY_STRING"])
     limit = params.limit(query, DEFAULT_LIMIT) or DEFAULT_LIMIT
     # One more than fits tells whether there is a next page.
-    entries, partial = server.list_channels(params.prefix(query), params.after_channel(query), limit + 1)
+    prefix = params.prefix(query)
+    permit = permit_of(current_environ(), server.settings)
+    patterns = None if permit is None else permit.patterns("admin" if is_own(prefix) else "subscribe")
+    entries, partial = server.list_channels(prefix, params.after_channel(query), limit + 1, patterns)
     page = entries[:limit]
     return _told(
         {
@@ -146,17 +156,33 @@ def _server() -> Server:
     return server
 
 
+def _allow(server: Server, right: Right, channels: Iterable[str]) -> None:
+    permit = permit_of(current_environ(), server.settings)
+    if permit is not None:
+        permit.check(right, channels)
+
+
+def _subject(server: Server) -> str:
+    """Whose idempotency keys these are."""
+    permit = permit_of(current_environ(), server.settings)
+    return "" if permit is None else permit.subject
+
+
 def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Response:
     client: Any = environ.get("gunicorn.socket")
-    client_id = params.client_id(environ)
+    permit = permit_of(environ, server.settings)
+    client_id = params.client_id(environ, None if permit is None else permit.subject)
+    # It ends with the token, in the same way as at its own time.
+    timeout = asked.timeout if permit is None else min(asked.timeout, permit.seconds)
     if PARKS in environ and UNREAD not in environ:
         poll = server.subscriber.open(
             asked.cursors,
             client.waiter(),
-            timeout=asked.timeout,
+            timeout=timeout,
             limit=asked.limit,
             several=asked.several,
             client_id=client_id,
+            permit=permit,
             batch=client.batch,
         )
         if not poll.is_over:
@@ -169,10 +195,11 @@ def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Res
             poll.close()
     page = server.subscriber.poll(
         asked.cursors,
-        timeout=asked.timeout,
+        timeout=timeout,
         limit=asked.limit,
         several=asked.several,
         client_id=client_id,
+        permit=permit,
         hang_up=None if client is None else partial(server.hang_ups.watch, client),
     )
     return _page(page, asked.preference)

@@ -200,8 +200,8 @@ class HolderOfPoll(SocketOfRequest):
         ends = left and (grant.framing.lives_on or not self.unread)
         closes = ends or grant.has_ended or self._closes(grant)
         page = grant.poll.page()
-        if grant.sent is not None and not left:
-            grant.sent(page)
+        if grant.empty is not None and not left and not page.events:
+            grant.empty()
         data = grant.framing.frame(grant, page, closes)
         if grant.request is not None:
             self._worker.log_answer(grant.request, len(data.rpartition(HEAD_END)[2]))

@@ -193,13 +193,13 @@ def test_a_poll_that_fails_unexpectedly_ends_alone(office, bide, park, monkeypat
 
 
 def test_a_poll_that_cannot_be_answered_ends_alone_and_keeps_nobody_from_his_turn(office, bide, park, caplog):
-    def fail(page):
+    def fail():
         raise RuntimeError("of this test")
 
-    connection, client = park(sent=fail)
+    connection, client = park(empty=fail, timeout=0.05)
     _, other = park()
-    publish(bide)
     assert read(client) == b""
+    publish(bide)
     assert body(read(other))["message"] == "hello"
     assert office.left == [connection]
     assert "a parked poll could not be answered" in caplog.text

@@ -23,33 +23,35 @@ def test_a_poll_ends_when_its_right_to_wait_does(bide, park):
     assert_nothing_left(bide)
 
 
-def test_a_poll_that_was_revoked_ends_when_it_is_roused(bide, park):
-    revoked = []
-    connection, client = park(revoked=lambda: bool(revoked))
+def test_a_poll_that_is_revoked_ends_and_has_nothing_of_what_came_meanwhile(bide, park):
+    connection, client = park()
     _, other = park()
-    revoked.append(1)
-    connection._grant.poll.waiter.rouse()
-    assert b"Connection: close\r\n" in read(client)
-    assert taken(other) is None
+    bide.publisher.publish("news", 1)
+    connection._grant.poll.waiter.end("revoked")
+    answer = read(client)
+    assert b"Connection: close\r\n" in answer
+    assert b'"status":"timeout"' in answer  # and no event, though one came in the same moment
+    assert b'"message":1' in read(other)
 
 
-def test_counters_are_told_of_each_page_and_allowances_of_the_end(bide, park):
-    told, ended = [], []
-    _, client = park(sent=told.append, ended=lambda: ended.append(len(told)))
-    _, late = park(sent=told.append, ended=lambda: ended.append(len(told)), timeout=0.05)
+def test_an_allowance_is_told_of_answers_without_an_event_and_of_the_end(bide, park):
+    empty, ended = [], []
+    _, client = park(empty=lambda: empty.append("with"), ended=lambda: ended.append("with"))
+    _, late = park(empty=lambda: empty.append("without"), ended=lambda: ended.append("without"), timeout=0.05)
     read(late)
-    id = bide.publisher.publish("news", 1)
+    bide.publisher.publish("news", 1)
     read(client)
-    assert [(page.events != (), page.last_event_id == str(id)) for page in told] == [(False, False), (True, True)]
-    assert ended == [1, 2]
+    until(lambda: len(ended) == 2)
+    assert empty == ["without"]
+    assert ended == ["without", "with"]
 
 
-def test_an_allowance_is_told_of_a_client_that_left_and_counters_of_no_page(bide, park):
-    told, ended = [], []
-    _, client = park(sent=told.append, ended=lambda: ended.append(1))
+def test_an_allowance_is_told_of_a_client_that_left_but_of_no_answer(bide, park):
+    empty, ended = [], []
+    _, client = park(empty=lambda: empty.append(1), ended=lambda: ended.append(1))
     client.close()
     until(lambda: ended)
-    assert (told, ended) == ([], [1])
+    assert (empty, ended) == ([], [1])
 
 
 def test_an_allowance_is_told_of_a_connection_that_the_worker_closes(bide, park):
@@ -131,10 +133,11 @@ def test_bytes_without_end_behind_a_stream_are_read_no_further_after_an_answer(o
     assert_nothing_left(bide)
 
 
-def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bide, park, monkeypatch):
+@pytest.mark.parametrize("different", [{}, {"empty": lambda: None}])
+def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bide, park, monkeypatch, different):
     first = bide.publisher.publish("news", 0)
     _, one = park(first)
-    _, another = park(first)
+    _, another = park(first, **different)
     frames = []
     frame = grants.POLL.frame
     monkeypatch.setattr(type(grants.POLL), "frame", lambda *args: frames.append(1) or frame(*args[1:]))
@@ -144,7 +147,7 @@ def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bid
     assert_nothing_left(bide)
 
 
-@pytest.mark.parametrize("what", ["form", "head", "end", "right"])
+@pytest.mark.parametrize("what", ["form", "head", "end"])
 def test_but_not_where_anything_of_the_answer_differs(bide, park, what):
     _, plain = park()
     head = KNOWN + b"Access-Control-Allow-Origin: https://a.example\r\n"
@@ -152,7 +155,6 @@ def test_but_not_where_anything_of_the_answer_differs(bide, park, what):
         "form": {"limit": 10},
         "head": {"head": head},
         "end": {"closes": True},
-        "right": {"revoked": lambda: False},
     }
     _, other = park(**different[what])
     bide.publisher.publish("news", 2)

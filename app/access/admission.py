@@ -1,0 +1,100 @@
+"""Who may ask for what: the one table of what each call needs, and the check that every request passes.
+
+With a key (`BIDE_JWT_SECRET`, `BIDE_JWT_PUBLIC_KEY`, `BIDE_JWKS_URL`) a call of this server's own that is not in the
+table is refused, so that one that was forgotten is closed and not open. What an embedding application adds to the app
+is its own to guard. Without a key everything is open to whoever reaches the server; `origins.py` says who does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from flask import Flask, request
+
+from ..config import Settings
+from ..dispatch import current_environ
+from ..errors import Forbidden, Unauthorized
+from .permit import Permit, Right
+from .tokens import Tokens
+
+#: Where a request's permit is in its environ; none where there is no key.
+PERMIT: Final = "bide.permit"
+
+SCHEME: Final = "bearer "
+
+
+class Need(NamedTuple):
+    """What a call needs: a right for channels, which are `of` an argument of its path, or named in its body, or all
+    those that it lists: then the view asks the permit, by `permit_of`."""
+
+    right: Right
+    of: Literal["channel", "channels", "body", "list"]
+
+
+class Nothing(NamedTuple):
+    """The call is open to anyone."""
+
+
+OPEN: Final = Nothing()
+
+#: By endpoint. Read top to bottom it says who may do what.
+NEEDS: Final[Mapping[str, Need | Nothing]] = {
+    "channels.publish": Need("publish", "channel"),
+    "channels.publish_several": Need("publish", "body"),
+    "channels.subscribe": Need("subscribe", "channels"),
+    "channels.subscribe_several": Need("subscribe", "body"),
+    "channels.list_channels": Need("subscribe", "list"),
+    "channels.show_channel": Need("subscribe", "channel"),
+    "channels.history": Need("subscribe", "channel"),
+    "channels.subscribers": Need("presence", "channel"),
+    "channels.delete": Need("admin", "channel"),
+    "service.greet": OPEN,
+    "service.alive": OPEN,
+    "service.ready": OPEN,
+    "service.describe": OPEN,
+}
+
+
+def register(app: Flask, tokens: Tokens, ours: Iterable[str]) -> None:
+    """Let in whose tokens allow what they ask for, and nobody else; `ours` are the blueprints that the table is of."""
+    names = frozenset(ours)
+
+    def admit() -> None:
+        rule = request.url_rule
+        if rule is None or request.method == "OPTIONS":
+            return  # there is nothing, or nothing but what the server can do
+        need = NEEDS.get(rule.endpoint)
+        if need is OPEN:
+            return
+        if need is None:
+            if rule.endpoint.partition(".")[0] in names:
+                raise Forbidden("Nobody may call this: it is not said what it needs")
+            return
+        environ = current_environ()
+        permit = environ[PERMIT] = tokens.permit(bearer(environ))
+        match need:
+            case Need(right, "channel"):
+                permit.check(right, ((request.view_args or {})["channel"],))
+            case Need(right, "channels"):
+                permit.check(right, (request.view_args or {})["channels"].split(","))
+
+    app.before_request(admit)
+
+
+def bearer(environ: Mapping[str, Any]) -> str:
+    """The request's token. Raises Unauthorized where there is none."""
+    header: str | None = environ.get("HTTP_AUTHORIZATION")
+    if header is None:
+        raise Unauthorized("Give a token: Authorization: Bearer <token>", code=None)
+    if header[: len(SCHEME)].lower() != SCHEME:
+        raise Unauthorized("Authorization is to be Bearer <token>", code="invalid_request")
+    return header[len(SCHEME) :].strip(" ")
+
+
+def permit_of(environ: Mapping[str, Any], settings: Settings) -> Permit | None:
+    """What the request may do; None where there is no key, and everybody may do everything."""
+    if not settings.has_key:
+        return None
+    permit: Permit = environ[PERMIT]  # without one it fails: nobody has looked at the request
+    return permit

@@ -1,0 +1,99 @@
+"""What one token lets its bearer do: whose it is, until when, and which channels its claims name.
+
+A claim is a list of patterns, exact names or prefixes that end in `*`. `{sub}` in one stands for the token's subject,
+letter by letter: a subject that could not be part of a channel's name makes the pattern match nothing, and none makes
+it a pattern of the server's own channels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, Protocol, get_args
+
+from ..errors import NotAllowed
+from ..knobs import Rate
+from ..names import Patterns, is_channel, is_own
+
+Right = Literal["publish", "subscribe", "presence", "admin"]
+RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
+
+#: Stands for the token's subject in a pattern.
+SUBJECT: Final = "{sub}"
+
+
+class Revoked(Protocol):
+    """What was revoked: `version` grows whenever there is more."""
+
+    version: int
+
+    def covers(self, permit: Permit) -> bool:
+        """Whether the token was revoked."""
+
+
+class Permit:
+    """Made of a token that was verified. Times are Unix seconds; of `rates` a subject may have less than others."""
+
+    __slots__ = ("_checked", "_is_revoked", "_revoked", "_rights", "expires_at", "issued_at", "jti", "rates", "subject")
+
+    def __init__(
+        self,
+        subject: str,
+        claims: Mapping[Right, Sequence[str]],
+        *,
+        expires_at: float,
+        issued_at: float | None = None,
+        jti: str | None = None,
+        rates: Mapping[str, Rate] | None = None,
+        revoked: Revoked,
+    ) -> None:
+        self.subject = subject
+        self.expires_at = expires_at
+        self.issued_at = issued_at
+        self.jti = jti
+        self.rates = rates or {}
+        self._rights = {right: Patterns(_resolved(claims.get(right, ()), subject)) for right in RIGHTS}
+        self._revoked = revoked
+        self._checked = -1
+        self._is_revoked = False
+
+    @property
+    def is_revoked(self) -> bool:
+        if self._checked != self._revoked.version:
+            self._checked = self._revoked.version
+            self._is_revoked = self._revoked.covers(self)
+        return self._is_revoked
+
+    @property
+    def seconds(self) -> float:
+        """How long it is good for yet, 0 where it has expired."""
+        return max(0.0, self.expires_at - time.time())
+
+    def patterns(self, right: Right) -> Patterns:
+        """What the claim of the right names."""
+        return self._rights[right]
+
+    def check(self, right: Right, channels: Iterable[str]) -> None:
+        """Raise NotAllowed unless it has the right for all the channels; the server's own are read by admins alone."""
+        patterns = self._rights[right]
+        for channel in channels:
+            if is_own(channel) and right != "admin":
+                self.check("admin", (channel,))
+            elif not patterns.matches(channel):
+                raise NotAllowed(f"The token's claim bide.{right} names no pattern that matches {channel[:200]!r}")
+
+    def check_all(self) -> None:
+        """Raise NotAllowed unless it may administer everything."""
+        if "*" not in self._rights["admin"].texts:
+            raise NotAllowed('The token needs the claim bide.admin with the pattern "*"')
+
+
+def _resolved(patterns: Iterable[str], subject: str) -> Iterable[str]:
+    for pattern in patterns:
+        if SUBJECT not in pattern:
+            yield pattern
+        # Only dots are no channel, but may be a part of one.
+        elif is_channel(f"-{subject}") and subject:
+            resolved = pattern.replace(SUBJECT, subject)
+            if is_own(pattern) or not is_own(resolved):
+                yield resolved

@@ -1,0 +1,137 @@
+"""Bearer tokens (RFC 7519): verified once, and remembered until they expire.
+
+A token names its subject (`sub`) and when it ends (`exp`), and in its claim `bide` what its bearer may do:
+
+    {"sub": "ann", "exp": 1790000000, "bide": {"publish": ["chat.*"], "subscribe": ["chat.*", "user.{sub}"]}}
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import jwt
+
+from .. import knobs
+from ..errors import Unauthorized
+from . import keys
+from .permit import RIGHTS, Permit, Revoked
+
+#: Clocks of different machines differ.
+LEEWAY_SECONDS: Final = 5
+#: Tokens that are remembered; above it those that came first are verified anew.
+MOST_KNOWN: Final = 10_000
+MAX_SUBJECT_CHARACTERS: Final = 255
+#: What `rate` may bound.
+RATED: Final = ("publish", "subscribe")
+
+_REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
+    (jwt.ExpiredSignatureError, "The token has expired"),
+    (jwt.ImmatureSignatureError, "The token is not valid yet (nbf or iat is later than now)"),
+    (jwt.InvalidAudienceError, "The token is for another audience (aud) than BIDE_JWT_AUDIENCE"),
+    (jwt.InvalidIssuerError, "The token is from another issuer (iss) than BIDE_JWT_ISSUER"),
+    (jwt.InvalidSignatureError, "The token's signature does not fit"),
+)
+
+
+class Tokens:
+    """Verifies tokens. Shared by all greenlets; a call may switch them where a key has to be fetched first."""
+
+    def __init__(self, source: keys.Keys, revoked: Revoked, *, audience: str = "", issuer: str = "") -> None:
+        self._keys = source
+        self._revoked = revoked
+        self._audience = audience or None
+        self._issuer = issuer or None
+        self._known: dict[str, Permit] = {}
+
+    def permit(self, text: str) -> Permit:
+        """What a token permits. Raises Unauthorized for one that is not, not yet or no longer valid."""
+        permit = self._known.get(text)
+        if permit is None:
+            permit = self._verified(text)
+            if len(self._known) >= MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[text] = permit
+        if time.time() >= permit.expires_at:
+            self._known.pop(text, None)
+            raise Unauthorized("The token has expired")
+        if permit.is_revoked:
+            raise Unauthorized("The token was revoked")
+        return permit
+
+    def forget(self) -> None:
+        """Verify every token anew: a key is gone."""
+        self._known.clear()
+
+    def _verified(self, text: str) -> Permit:
+        try:
+            header = jwt.get_unverified_header(text)
+            if "crit" in header:  # RFC 7515, section 4.1.11: what must be understood is not
+                raise Unauthorized("The token's header has extensions (crit), which are not understood")
+            key = self._keys.find(header.get("kid"))
+            keys.check_algorithm(key, header.get("alg"))
+            claims = jwt.decode(
+                text,
+                key.key,
+                algorithms=[key.algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "sub"]},
+            )
+        except jwt.MissingRequiredClaimError as error:
+            raise Unauthorized(f"The token has no claim {error.claim}") from None
+        except jwt.PyJWTError as error:
+            for kind, reason in _REASONS:
+                if isinstance(error, kind):
+                    raise Unauthorized(reason) from None
+            raise Unauthorized("That is no valid token: give a signed JWT, such as `bide token` prints") from None
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
+            # What a claim or a header is, if it is not what it should be, PyJWT does not always ask.
+            raise Unauthorized("The token's claims or its header are not what they should be") from None
+        return self._permit(claims)
+
+    def _permit(self, claims: Mapping[str, Any]) -> Permit:
+        subject, jti, issued_at, own = (claims.get(name) for name in ("sub", "jti", "iat", "bide"))
+        if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+            raise Unauthorized(f"The token's sub is to be 1 to {MAX_SUBJECT_CHARACTERS} printable characters")
+        if jti is not None and not isinstance(jti, str):
+            raise Unauthorized("The token's jti is to be a text")
+        if not isinstance(own, dict | None):
+            raise Unauthorized('The token\'s claim bide is to be an object such as {"subscribe": ["news"]}')
+        own = own or {}
+        for right in RIGHTS:
+            patterns = own.get(right, [])
+            if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+                raise Unauthorized(f'The token\'s claim bide.{right} is to be a list such as ["news", "user.*"]')
+        return Permit(
+            subject,
+            {right: own.get(right, []) for right in RIGHTS},
+            expires_at=_seconds("exp", claims["exp"]) + LEEWAY_SECONDS,
+            issued_at=None if issued_at is None else _seconds("iat", issued_at),
+            jti=jti,
+            rates=_rates(own.get("rate", {})),
+            revoked=self._revoked,
+        )
+
+
+def _seconds(claim: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Unauthorized(f"The token's {claim} is to be a number of seconds since 1970")
+    return float(value)
+
+
+def _rates(value: Any) -> dict[str, knobs.Rate]:
+    """`{"publish": "10/second"}`: what this subject may do at most, where others may do more."""
+    if not isinstance(value, dict):
+        raise Unauthorized('The token\'s claim bide.rate is to be an object such as {"publish": "10/second"}')
+    rates = {}
+    for kind in RATED:
+        if kind in value:
+            try:
+                rates[kind] = knobs.rate(str(value[kind]))
+            except ValueError as error:
+                raise Unauthorized(f"The token's claim bide.rate.{kind} is to be {error}") from None
+    return rates
