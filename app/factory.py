@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import channels, guard, service
+from . import access, channels, guard, service
 from .access import admission, exposure, keys, origins, private
 from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
@@ -27,7 +27,7 @@ from .stores import open_store
 
 log = logging.getLogger("bide")
 
-BLUEPRINTS = (channels.blueprint, service.blueprint)
+BLUEPRINTS = (channels.blueprint, service.blueprint, access.blueprint)
 
 #: gunicorn's Arbiter.WORKER_BOOT_ERROR: the master gives up too, and does not start the worker again for ever.
 BOOT_ERROR = 3
