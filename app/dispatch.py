@@ -83,6 +83,11 @@ class _Plan(NamedTuple):
     after: tuple[Callable[[Any], Any], ...]
 
 
+def current_request() -> Request:
+    """The request that is served; as `flask.request`, without its proxies."""
+    return _cv_request.get().request
+
+
 def current_environ() -> WSGIEnvironment:
     """The environ of the request that is served; as `flask.request.environ`, without its proxies."""
     return _cv_request.get().request.environ

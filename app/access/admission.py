@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from flask import Flask, request
+from flask import Flask
 
 from ..config import Settings
-from ..dispatch import current_environ
+from ..dispatch import current_request
 from ..errors import Forbidden, Unauthorized
 from .permit import Permit, Right
 from .tokens import Tokens
@@ -61,23 +61,25 @@ def register(app: Flask, tokens: Tokens, ours: Iterable[str]) -> None:
     names = frozenset(ours)
 
     def admit() -> None:
+        request = current_request()
         rule = request.url_rule
-        if rule is None or request.method == "OPTIONS":
-            return  # there is nothing, or nothing but what the server can do
+        if rule is None:
+            return  # there is nothing
+        environ = request.environ
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            return  # it tells what there is, and reaches no view
         need = NEEDS.get(rule.endpoint)
-        if need is OPEN:
-            return
         if need is None:
             if rule.endpoint.partition(".")[0] in names:
                 raise Forbidden("Nobody may call this: it is not said what it needs")
             return
-        environ = current_environ()
-        permit = environ[PERMIT] = tokens.permit(bearer(environ))
-        match need:
-            case Need(right, "channel"):
-                permit.check(right, ((request.view_args or {})["channel"],))
-            case Need(right, "channels"):
-                permit.check(right, (request.view_args or {})["channels"].split(","))
+        if isinstance(need, Need):
+            permit = environ[PERMIT] = tokens.permit(bearer(environ))
+            named: dict[str, str] = request.view_args or {}
+            if need.of == "channels":
+                permit.check(need.right, named["channels"].split(","))
+            elif need.of == "channel":
+                permit.check(need.right, (named["channel"],))
 
     app.before_request(admit)
 

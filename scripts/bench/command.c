@@ -73,9 +73,16 @@ static double number(const char *text, double least) {
     return value;
 }
 
+static void add_field(const char *line) {
+    size_t used = strlen(dialect.fields), length = strlen(line);
+    if (used + length + 3 > sizeof dialect.fields) fail("fields of at most %zu bytes", sizeof dialect.fields);
+    memcpy(dialect.fields + used, line, length);
+    memcpy(dialect.fields + used + length, "\r\n", 3);
+}
+
 void read_options(int count, char **arguments) {
     enum { PORT = 1, PIDS, CHANNELS, SUBSCRIBERS, PUBLISHERS, BACKLOG, SECONDS, WARMUP };
-    enum { RATE = WARMUP + 1, SIZE, LIMIT, HOLD, PATIENCE, PREFIX, OWN, NCHAN, HEAD, BEHIND };
+    enum { RATE = WARMUP + 1, SIZE, LIMIT, HOLD, PATIENCE, PREFIX, OWN, NCHAN, HEAD, BEHIND, FIELD };
     static const struct option known[] = {
         {"port", 1, 0, PORT},       {"pids", 1, 0, PIDS},         {"channels", 1, 0, CHANNELS},
         {"backlog", 1, 0, BACKLOG}, {"seconds", 1, 0, SECONDS},   {"subscribers", 1, 0, SUBSCRIBERS},
@@ -83,7 +90,7 @@ void read_options(int count, char **arguments) {
         {"size", 1, 0, SIZE},       {"limit", 1, 0, LIMIT},       {"timeout", 1, 0, HOLD},
         {"prefix", 1, 0, PREFIX},   {"patience", 1, 0, PATIENCE}, {"own-cpu", 1, 0, OWN},
         {"nchan", 0, 0, NCHAN},     {"head", 1, 0, HEAD},         {"behind", 1, 0, BEHIND},
-        {0},
+        {"field", 1, 0, FIELD},     {0},
     };
     int option;
     while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
@@ -108,6 +115,7 @@ void read_options(int count, char **arguments) {
             if (strcmp(optarg, "browser")) fail("no head %s", optarg);
             dialect.head = browser_head;
             break;
+        case FIELD: add_field(optarg); break;
         case BEHIND: dialect.behind = (uint32_t)number(optarg, 0); break;
         default: exit(2);
         }

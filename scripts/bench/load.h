@@ -77,6 +77,7 @@ struct dialect {
     uint32_t limit;
     uint32_t size;    /* bytes of a message */
     const char *head; /* fields that a poll has besides Host */
+    char fields[4096]; /* fields that each request has besides, lines */
     uint32_t behind;  /* bytes of the next poll that are sent behind each */
 };
 

@@ -132,7 +132,7 @@ void wire_poll(struct connection *connection) {
         to = text(text(to, "If-Modified-Since: "), connection->since);
         to = text(text(text(to, "\r\nIf-None-Match: "), connection->cursor), "\r\n");
     }
-    to = text(text(to, dialect.head), "\r\n");
+    to = text(text(text(to, dialect.head), dialect.fields), "\r\n");
     memcpy(to, common, dialect.behind);
     connection->sent = now_ns();
     put(connection, request + connection->behind, (size_t)(to - request) + dialect.behind - connection->behind);
@@ -146,6 +146,7 @@ void wire_publish(struct connection *connection, uint32_t number, uint64_t stamp
     *end++ = '.';
     size_t length = (size_t)(end - message), filled = length < dialect.size ? dialect.size - length : 0;
     char *to = text(path(request, "POST /publish/", connection->channel), " HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+    to = text(to, dialect.fields);
     to = text(to, dialect.nchan ? "Content-Type: text/plain\r\n" : "Content-Type: application/json\r\n");
     to = decimal(text(to, "Content-Length: "), length + filled + (dialect.nchan ? 0 : strlen("{\"message\":\"\"}")));
     to = text(text(to, "\r\n\r\n"), dialect.nchan ? "" : "{\"message\":\"");

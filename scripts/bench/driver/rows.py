@@ -39,8 +39,8 @@ PARKED = {"subscribers": 10_000, "timeout": 55}
 
 ROWS = [
     Row("park", "park", PARKED, fresh=True),
-    Row("fanout", "fanout", {"subscribers": 1000}, fresh=True, beside=("bide-redis",)),
-    Row("publish", "publish", {"publishers": 8}, beside=("bide-redis",)),
+    Row("fanout", "fanout", {"subscribers": 1000}, fresh=True, beside=("bide-redis", "bide-guarded")),
+    Row("publish", "publish", {"publishers": 8}, beside=("bide-redis", "bide-guarded")),
     Row("catchup", "catchup", {"subscribers": 100, "backlog": 1000, "limit": 100}),
     Row("paced", "paced", {"channels": 1000, "subscribers": 1000, "rate": 1000}),
     Row("burst", "paced", {"subscribers": 1000, "rate": 3}, times=3, least=1),
@@ -97,6 +97,7 @@ def measure(running, row, seconds):
     options = {"seconds": seconds, "warmup": min(2, seconds / 3), "prefix": row.name} | row.options
     words = [f"--{name}={value}" for name, value in options.items()]
     words += ["--port", str(running.port), "--pids", ",".join(map(str, running.pids()))]
+    words += [f"--field={field}" for field in running.server.fields]
     words += ["--nchan"] if running.server.nchan else []
     try:
         result = subprocess.run(

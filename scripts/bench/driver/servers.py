@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import jwt
+
 ROOT = Path(__file__).resolve().parents[3]
 PEERS = ROOT / "scripts/bench/peers"
 BUILD = ROOT / "build/bench"
@@ -32,7 +34,7 @@ class Server:
     """`command` gets the port and a folder of its own; the environment says both to those who read it there.
     `settings` are variables of its own: a server that has some is measured in the rows that name it, and no others.
     `both_cores` lets it use the load's as well. With `redis` its store is on a Redis server, which shares the load's
-    core: it is on another machine as well."""
+    core: it is on another machine as well. `fields` are lines that each request has in its head."""
 
     name: str
     title: str
@@ -44,6 +46,7 @@ class Server:
     settings: dict[str, str] = field(default_factory=dict)
     both_cores: bool = False
     redis: bool = False
+    fields: tuple[str, ...] = ()
 
     @property
     def is_shipped(self):
@@ -80,6 +83,20 @@ class Server:
 
 BIDE = ("flask", "gunicorn", "gevent")
 
+#: Who may do what, how often, and from which pages, all asked for at once. No limit is met.
+SECRET = "a secret of this benchmark, which everybody knows"
+GUARDED = {
+    "BIDE_JWT_SECRET": SECRET,
+    "BIDE_CORS_ORIGINS": "https://app.example https://www.example",
+    "BIDE_RATE_PUBLISH": "1000000/second",
+    "BIDE_RATE_SUBSCRIBE": "1000000/second",
+    "BIDE_MAX_POLLS_PER_CLIENT": "20000",
+}
+CLAIMS = {"publish": ["*"], "subscribe": ["user.{sub}.*", "fanout*", "guarded*", "*"], "presence": ["*"]}
+TOKEN = jwt.encode(
+    {"sub": "bench", "iat": int(time.time()), "exp": int(time.time()) + 86400, "jti": "bench", "bide": CLAIMS}, SECRET
+)
+
 SERVERS = [
     Server("bide", "Bide", BIDE, gunicorn="wsgi:app"),
     Server("gevent", "Bide, -k gevent", BIDE, gunicorn="wsgi:app", options=GEVENT),
@@ -90,6 +107,14 @@ SERVERS = [
     Server("nchan", "Nchan", nchan=True),
     Server("bide-2", "Bide, 2 workers", BIDE, gunicorn="wsgi:app", settings={"WEB_CONCURRENCY": "2"}, both_cores=True),
     Server("bide-redis", "Bide on Redis", (*BIDE, "redis"), gunicorn="wsgi:app", redis=True),
+    Server(
+        "bide-guarded",
+        "Bide, tokens, limits, CORS",
+        (*BIDE, "pyjwt", "limits", "flask-cors"),
+        gunicorn="wsgi:app",
+        settings=GUARDED,
+        fields=(f"Authorization: Bearer {TOKEN}", "Origin: https://app.example"),
+    ),
     Server("bide-18000", "Bide, 18,000 polls", BIDE, gunicorn="wsgi:app", settings={"BIDE_MAX_POLLS": "18000"}),
 ]
 
@@ -206,7 +231,9 @@ class Running:
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                headers = {"Content-Type": "application/json"}
+                headers = {"Content-Type": "application/json"} | dict(
+                    field.split(": ", 1) for field in self.server.fields
+                )
                 connection.request("POST", "/publish/is-it-there", b'{"message": "1"}', headers)
                 if 200 <= connection.getresponse().status < 300:
                     return

@@ -103,6 +103,10 @@ AIMS = [
         ("bide", "fanout"),
         least=0.9,
     ),
+    Aim(
+        "CPU µs of a delivery, with tokens, limits, CORS", "bide-guarded", "fanout", cost, ("bide", "fanout"), least=0.9
+    ),
+    Aim("CPU µs of a publish, with tokens, limits, CORS", "bide-guarded", "publish", cost, ("bide", "publish")),
     Aim("p50 ms of an event, on Redis", "bide-redis", "way", p50, ("bide", "way"), more=1),
     Aim("CPU µs of a publish, on Redis", "bide-redis", "publish", cost, ("bide", "publish")),
     Aim("MiB of 18,000 parked polls", "bide-18000", "park-18000", mib, most=45),
