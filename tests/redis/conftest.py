@@ -1,7 +1,7 @@
 """Real servers of Redis' protocol, one for each test.
 
-Every run has what EVERY_RUN names: test_chaos.py, which does everything that can happen once, on both servers; on one
-of them what that does not show. All the others, each of one kind of fault, and longer forms have --long.
+Every run has what EVERY_RUN names, each on one of the two servers: test_chaos.py, which does everything that can happen
+once, and what that does not show. All the others, each of one kind of fault, and longer forms have --long.
 """
 
 import pytest

@@ -1,4 +1,7 @@
-"""Everything that can happen to two servers of two workers on one Redis server, once: `scripts/chaos` in short."""
+"""Everything that can happen to two servers of two workers on one Redis server, once: `scripts/chaos` in short.
+
+Each run has it on one of the two kinds of server; tests/redis/conftest.py.
+"""
 
 import time
 
@@ -6,9 +9,11 @@ import pytest
 
 from tests.chaos.phases import Phase
 from tests.chaos.table import Outcome
+from tests.support.redis_servers import on
 
 
 @pytest.mark.timeout(300)
+@on("redis")
 def test_whatever_happens_nothing_is_lost_doubled_or_disordered_and_what_redis_loses_is_told(
     binary, tmp_path, record_property
 ):
