@@ -149,7 +149,7 @@ def everything_ever(jobs, held):
     return {channel: sorted(rows) for channel, rows in ever.items()}
 
 
-@pytest.mark.parametrize("seconds", [45, pytest.param(1800, marks=LONG)])
+@pytest.mark.parametrize("seconds", [25, pytest.param(1800, marks=LONG)])
 def test_whatever_happens_to_a_server_no_event_is_lost_doubled_or_disordered(
     tmp_path, record_property, pytestconfig, seconds
 ):
