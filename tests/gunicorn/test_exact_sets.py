@@ -75,29 +75,38 @@ def server(tmp_path):
         yield server
 
 
-def test_fifty_subscribers_with_a_limit_get_each_of_20_000_events_once_and_in_order(server):
+def so_many(normally, with_long):
+    """How many events a normal run has, and how many one with --long as well."""
+    return pytest.mark.parametrize("events", [normally, pytest.param(with_long, marks=pytest.mark.long)])
+
+
+@so_many(6000, 20_000)
+def test_fifty_subscribers_with_a_limit_get_each_event_once_and_in_order(server, events):
     followers = subscribers(several=25, single=25, limits=(1000, 200, 50))
-    publish_and_follow(server, events=20_000, sizes=SIZES, followers=followers)
+    publish_and_follow(server, events=events, sizes=SIZES, followers=followers)
 
 
-def test_fifty_subscribers_that_take_events_one_by_one_get_each_of_2_000_once_and_in_order(server):
+@so_many(800, 2000)
+def test_fifty_subscribers_that_take_events_one_by_one_get_each_once_and_in_order(server, events):
     followers = subscribers(several=2, single=48, limits=(None,), channels=MORE_CHANNELS)
-    publish_and_follow(server, events=2000, sizes=(1,), followers=followers, channels=MORE_CHANNELS)
+    publish_and_follow(server, events=events, sizes=(1,), followers=followers, channels=MORE_CHANNELS)
 
 
-def test_with_two_workers_each_subscriber_of_either_gets_what_was_published_to_both(tmp_path):
+@so_many(800, 2000)
+def test_with_two_workers_each_subscriber_of_either_gets_what_was_published_to_both(tmp_path, events):
     with Server(tmp_path, workers=2, inspected=True, env=ENV) as server:
         pids = server.worker_pids()
         followers = subscribers(several=8, single=12, limits=(1000, None, 16), pids=pids)
-        publishers = publish_and_follow(server, events=2000, sizes=SIZES[:6], followers=followers, pids=pids)
+        publishers = publish_and_follow(server, events=events, sizes=SIZES[:6], followers=followers, pids=pids)
         assert {pid for follower in followers for pid in follower.pids} == set(pids)
         assert {pid for publisher in publishers for pid in publisher.pids} == set(pids)
         # Both have been asked directly too, and agree.
         for channel in CHANNELS:
-            assert len(server.events(channel)) == 500
+            assert len(server.events(channel)) == events / len(CHANNELS)
 
 
-def test_what_two_workers_publish_at_the_same_moment_wakes_the_polls_of_both(tmp_path):
+@so_many(100, 300)
+def test_what_two_workers_publish_at_the_same_moment_wakes_the_polls_of_both(tmp_path, events):
     """Each event alone: one that was not announced must not be healed by the next."""
     with Server(tmp_path, workers=2, inspected=True, env=ENV) as server:
         lines = {(pid, name): line_to(server, pid) for pid in server.worker_pids() for name in ("left", "right")}
@@ -105,7 +114,7 @@ def test_what_two_workers_publish_at_the_same_moment_wakes_the_polls_of_both(tmp
             name: line_to(server, pid) for pid, name in zip(server.worker_pids(), ("left", "right"), strict=True)
         }
         cursors = dict.fromkeys(("left", "right"), 0)
-        for number in range(1, 301):
+        for number in range(1, events + 1):
             for (_, name), line in lines.items():
                 line.send(subscription(name, cursors[name]))
             # Now in this order, now in that one.

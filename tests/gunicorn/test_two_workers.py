@@ -129,19 +129,23 @@ def reads(channel, before, sent):
     ]
 
 
+READS = len(reads("news", 0, 0))
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(5, marks=pytest.mark.long)])
 @pytest.mark.parametrize("serving", [plain, unheard])
-def test_who_asks_anew_sees_it_at_once_although_the_worker_holds_polls_of_the_channel(tmp_path, serving):
+def test_who_asks_anew_sees_it_at_once_although_the_worker_holds_polls_of_the_channel(tmp_path, serving, times):
     """Each kind of read comes first in turn, since the worker hears of the event meanwhile."""
     with serving(tmp_path) as server, lines(server, 2, 2) as ((one, waits_at_one), (other, waits_at_other)):
         before, _ = publish(one, "news", "first")
-        for number in range(70):
+        for number in range(times * 2 * READS):
             publisher, reader, waiting = ((one, other, waits_at_other), (other, one, waits_at_one))[number % 2]
             # The worker that reads has the channel in its memory, up to the event before.
             waiting.send(subscription("news", before))
             await_that(lambda reader=reader: ask(reader, "/-test-/counts")["polls"] == 1, step=0.001)
             sent, _ = publish(publisher, "news", number)
             wanted = reads("news", before, sent)
-            turn = number // 2 % len(wanted)
+            turn = number // 2 % READS
             for path, shows in wanted[turn:] + wanted[:turn]:
                 body = ask(reader, path)
                 assert shows(body), (path, body)
@@ -154,11 +158,12 @@ def test_who_asks_anew_sees_it_at_once_although_the_worker_holds_polls_of_the_ch
             before = sent
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("serving", [plain, unheard])
-def test_what_was_deleted_on_one_worker_is_read_on_none(tmp_path, serving):
+def test_what_was_deleted_on_one_worker_is_read_on_none(tmp_path, serving, times):
     with serving(tmp_path) as server, lines(server, 2, 2) as ((one, waits_at_one), (other, waits_at_other)):
         took = []
-        for number in range(20):
+        for number in range(times * 10):  # five kinds of reads, each way
             deleter, reader, waiting = ((one, other, waits_at_other), (other, one, waits_at_one))[number % 2]
             first = publish(deleter, "news", "gone")[0]
             last = publish(deleter, "news", "gone")[0]

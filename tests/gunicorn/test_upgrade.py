@@ -63,13 +63,14 @@ def exact(server, load, followers, running):
         assert follower.torn == 0
 
 
-def test_a_worker_more_and_a_worker_less_under_load(tmp_path):
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_a_worker_more_and_a_worker_less_under_load(tmp_path, times):
     followers = some_followers()
     answered = 0
     with Server(tmp_path, **SERVING) as server, Followers(server, followers) as running:
         load = some_publishers(server)
         with publishing(load):
-            for _ in range(3):
+            for _ in range(times):
                 before = set(server.worker_pids())
                 server.process.send_signal(signal.SIGTTIN)
                 (new,) = await_that(lambda before=before: set(server.worker_pids()) - before)
@@ -101,7 +102,7 @@ def test_a_worker_more_and_a_worker_less_under_load(tmp_path):
         assert len(set(server.worker_pids())) == 2
         exact(server, load, followers, running)
     assert answered > 0
-    assert len({pid for publisher in load for pid in publisher.pids}) > 3
+    assert len({pid for publisher in load for pid in publisher.pids}) > times
 
 
 class Balancer:
