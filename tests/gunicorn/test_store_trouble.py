@@ -12,11 +12,14 @@ import pytest
 from tests.support.clients import Herd, line_to, subscription
 from tests.support.servers import Server, await_that, is_running
 
+#: How long a locked file is waited for; five seconds otherwise, which tests/gunicorn/test_everything_at_random.py waits.
+BUSY = {"TEST_BUSY_SECONDS": 1}
+
 
 @pytest.fixture(params=["", "?synchronous=full"], ids=["normal", "full"])
 def server(tmp_path, request):
     url = f"sqlite:///{tmp_path / 'data' / 'bide.db'}{request.param}"
-    with Server(tmp_path, inspected=True, env={"BIDE_STORE": url}) as server:
+    with Server(tmp_path, inspected=True, env=BUSY | {"BIDE_STORE": url}) as server:
         yield server
 
 
@@ -167,7 +170,7 @@ def locked(server):
 @pytest.mark.parametrize("what", [no_room, locked])
 def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_path, what):
     """gunicorn stopped altogether, with the polls of every worker, since one of them could not open the file."""
-    with Server(tmp_path, inspected=True, workers=2) as server, contextlib.ExitStack() as stack:
+    with Server(tmp_path, inspected=True, workers=2, env=BUSY) as server, contextlib.ExitStack() as stack:
         cursor = server.publish("news", "before")
         killed, other = server.worker_pids()
         parked = [stack.enter_context(line_to(server, other)) for _ in range(5)]
@@ -187,7 +190,7 @@ def test_a_worker_that_cannot_start_again_meanwhile_does_not_end_the_others(tmp_
 @pytest.mark.parametrize("what", [no_room, locked])
 def test_workers_that_cannot_start_again_meanwhile_do_so_afterwards(tmp_path, what):
     """All of them: nobody has the file open any more, and the first has to make what lies beside it."""
-    with Server(tmp_path, inspected=True, workers=2) as server:
+    with Server(tmp_path, inspected=True, workers=2, env=BUSY) as server:
         server.publish("news", "before")
         with what(server):
             for pid in server.worker_pids():

@@ -14,6 +14,7 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
   follow (`rereads`), streams read at all (`reads`), connections lost (`reconnects`); and whether it is `deaf`;
 - `TEST_DEAF_SECONDS` and `TEST_RED_SECONDS` are how long that listener takes silence for nothing, and how long
   `/readyz` does;
+- `TEST_BUSY_SECONDS` is how long a file that another process has locked is waited for, five seconds otherwise;
 - `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
   takes and a request's body are waited for.
 """
@@ -55,6 +56,12 @@ if "TEST_SWEEP_SECONDS" in os.environ:
     from app import lifecycle
 
     lifecycle.SWEEP_SECONDS = float(os.environ["TEST_SWEEP_SECONDS"])
+
+if "TEST_BUSY_SECONDS" in os.environ:
+    from app.stores import sqlite_commits, sqlite_durable, sqlite_file
+
+    _busy_seconds = float(os.environ["TEST_BUSY_SECONDS"])
+    sqlite_file.BUSY_SECONDS = sqlite_commits.BUSY_SECONDS = sqlite_durable.BUSY_SECONDS = _busy_seconds
 
 if "TEST_DEAF_SECONDS" in os.environ:
     from app.stores import redis_listener
