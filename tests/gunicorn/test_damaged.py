@@ -16,7 +16,21 @@ from tests.support.clients import Herd, Line, line_to, publication, subscription
 from tests.support.servers import Server, await_that, is_running
 
 PAGE = 4096
-STORES = pytest.mark.parametrize("option", ["", "?synchronous=full"], ids=["normal", "full"])
+OPTIONS = {"": "normal", "?synchronous=full": "full"}
+STORES = pytest.mark.parametrize("option", OPTIONS, ids=OPTIONS.get)
+TABLES = ("sqlite_schema", "channels", "events", "events_of_channel")
+
+
+def of_long(number, place):
+    return [] if place == number % len(OPTIONS) else [pytest.mark.long]
+
+
+#: Each table on one of the two stores in turn, and with --long on both.
+TABLES_AND_STORES = [
+    pytest.param(table, option, marks=of_long(number, place), id=f"{table}-{OPTIONS[option]}")
+    for number, table in enumerate(TABLES)
+    for place, option in enumerate(OPTIONS)
+]
 
 
 def serving(folder, option="", **more):
@@ -77,13 +91,12 @@ def refused(answer):
     return True
 
 
-@STORES
-@pytest.mark.parametrize("name", ["sqlite_schema", "channels", "events", "events_of_channel"])
+@pytest.mark.parametrize(("name", "option"), TABLES_AND_STORES)
 def test_a_table_that_is_damaged_while_the_server_runs(tmp_path, name, option):
     with serving(tmp_path, option) as server, Herd(server) as parked:
         last = server.publish_all("news", ["a", "b", "c"])[-1]
         parked.add(subscription("news", last), 1)
-        parked.add(subscription("news", last, timeout=3), 1)
+        parked.add(subscription("news", last, timeout=2), 1)
         await_that(lambda: server.counts()["polls"] == 2)
         settle(server)
         before = server.database.read_bytes()
@@ -132,7 +145,7 @@ def some_damage(server):
 def test_what_can_be_read_is_read_and_nothing_is_acknowledged_beside_a_damage_that_was_met(tmp_path, option):
     with serving(tmp_path, option) as server, Line(server) as line:
         quiet, pages = some_damage(server)
-        line.send(subscription("quiet", quiet, timeout=3))
+        line.send(subscription("quiet", quiet, timeout=2))
         await_that(lambda: server.counts()["polls"] == 1)
         overwrite(server, pages)
         assert server.get("/readyz")[0] == 200, "nobody has met it yet"
