@@ -27,19 +27,21 @@ def half_open(herd, count=HALF_OPEN):
 @pytest.mark.parametrize("conf", [True, False])
 def test_a_head_that_does_not_become_whole_in_time_ends_its_connection(tmp_path, conf):
     """One byte now and then kept it open for gunicorn's whole keep-alive time, or for ever where there is none."""
-    with Server(tmp_path, inspected=True, conf=conf, env={"TEST_HEAD_SECONDS": 1}, options=KEEP_ALIVE) as server:
+    with (
+        Server(tmp_path, inspected=True, conf=conf, env={"TEST_HEAD_SECONDS": 1}, options=KEEP_ALIVE) as server,
+        Line(server) as kept,
+        Herd(server) as herd,
+    ):
+        # A connection that has asked is kept, and its next head is gunicorn's affair.
+        assert not kept.ask(get("/healthz")).closes
+        since = time.monotonic()
         for begun in HALF:
-            with Line(server) as line:
-                line.send(begun)
-                since = time.monotonic()
-                assert line.answer(within=10) is None
-                assert time.monotonic() - since > 0.8
-        with Line(server) as line:
-            # A connection that has asked is kept, and its next head is gunicorn's affair.
-            assert not line.ask(get("/healthz")).closes
-            with Line(server) as other:
-                assert other.answer(within=10) is None
-            assert line.ask(get("/healthz")).status == 200
+            herd.add(begun)
+        herd.read(lambda: len(herd.open) < len(HALF), within=10)
+        assert time.monotonic() - since > 0.8
+        herd.read(lambda: not herd.open, within=10)
+        assert herd.answers == []
+        assert kept.ask(get("/healthz")).status == 200
         assert "Traceback" not in server.output()
 
 

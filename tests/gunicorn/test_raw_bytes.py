@@ -150,7 +150,7 @@ def attack(server, seed, rounds, loaded):
     return noise.done
 
 
-@pytest.mark.parametrize("loaded", [False, True], ids=["alone", "with load"])
+@pytest.mark.parametrize("loaded", [pytest.param(False, marks=pytest.mark.long), True], ids=["alone", "with load"])
 def test_noise_is_answered_or_closed_and_leaves_nothing_behind(tmp_path, loaded):
     with serving(tmp_path) as server:
         attack(server, SEED, range(1), loaded)
