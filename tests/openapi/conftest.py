@@ -12,7 +12,7 @@ HOLD_SECONDS = 0.1
 KEPT = {"odd-a": 7, "odd-b": 3}
 
 
-@pytest.fixture(scope="module", params=[nobody, well_behaved])
+@pytest.fixture(scope="module", params=[pytest.param(nobody, marks=pytest.mark.long), well_behaved])
 def odd_server(request, tmp_path_factory):
     env = {"BIDE_DEFAULT_TIMEOUT_SECONDS": HOLD_SECONDS, "BIDE_MAX_TIMEOUT_SECONDS": HOLD_SECONDS}
     with Server(tmp_path_factory.mktemp("odd"), workers=2, inspected=True, env=env) as server:
