@@ -284,7 +284,7 @@ def run(machine, examples, steps):
 @pytest.mark.parametrize(("machine", "trim_rows"), FORMS)
 def test_whatever_happens_a_store_is_the_model(machine, trim_rows, monkeypatch):
     monkeypatch.setattr(sqlite_append, "TRIM_ROWS", trim_rows)
-    run(machine, examples=60, steps=40)
+    run(machine, examples=30, steps=40)
 
 
 @pytest.mark.long
