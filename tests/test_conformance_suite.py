@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "tests" / "conformance"
 
-TARGETS = {"sqlite", "sqlite-2-workers", "nginx", "redis-2-workers", "valkey-gevent"}
+TARGETS = {"sqlite", "nginx", "redis-2-workers", "valkey-gevent"}
 MARK = "@pytest.mark.direct\n"
 MOST_DIRECT = 10
 

@@ -23,21 +23,22 @@ from .client import Bide, fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What each server is started with, besides the defaults; some have gunicorn's own worker. "nginx" is as a user deploys
-# it: two workers behind a proxy.
+# What each server is started with, besides the defaults. Of store, count of workers and kind of worker each two meet in
+# each of their ways; "nginx" is two workers behind a proxy.
 NGINX = "nginx"
 GEVENT = {"GUNICORN_CMD_ARGS": "-k gevent"}
 TARGETS = {
     "sqlite": {},
-    "sqlite-2-workers": {"WEB_CONCURRENCY": "2", **GEVENT},
-    NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
+    NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1", **GEVENT},
     "redis-2-workers": {"WEB_CONCURRENCY": "2"},
     "valkey-gevent": GEVENT,
 }
-# The other halves of the pairs, with --long.
+# With --long what the pairs leave out, and nginx as a user has it.
 LONG = {
+    "nginx-bide": {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1"},
     "sqlite-gevent": GEVENT,
-    "sqlite-2-workers-bide": {"WEB_CONCURRENCY": "2"},
+    "sqlite-2-workers": {"WEB_CONCURRENCY": "2"},
+    "sqlite-2-workers-gevent": {"WEB_CONCURRENCY": "2", **GEVENT},
     "memory": {"BIDE_STORE": "memory://"},
     "memory-gevent": {"BIDE_STORE": "memory://", **GEVENT},
 }
@@ -73,7 +74,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_behind_nginx(item):
-    return hasattr(item, "callspec") and item.callspec.params.get("server_url") == NGINX
+    return hasattr(item, "callspec") and item.callspec.params.get("server_url", "").startswith(NGINX)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,7 @@ def server_url(request, tmp_path_factory):
             store = stack.enter_context(RedisServer(BINARIES[kind], folder / "redis"))
             settings = settings | {"BIDE_STORE": store.url}
         url = stack.enter_context(running(folder, settings))
-        if target == NGINX:
+        if target.startswith(NGINX):
             with Proxy(folder / "proxy", url.removeprefix("http://")) as proxy:
                 yield proxy.url
         else:
@@ -149,7 +150,8 @@ def environment(folder):
     env = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     for name in ("HOST", "PORT", "WEB_CONCURRENCY"):
         env.pop(name, None)
-    return env | {"BIDE_DATA_DIR": str(folder)}
+    # Who has left is shown for less than the usual five seconds, which test_disconnects.py waits for on every target.
+    return env | {"BIDE_DATA_DIR": str(folder), "BIDE_PRESENCE_SECONDS": "2"}
 
 
 def await_ready(url, process, log):
