@@ -23,12 +23,26 @@ def server(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(autouse=True)
-def shorter(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def shorter():
     """Seconds instead of a minute."""
-    monkeypatch.setattr(holds, "HOLDS", (0.6, 2.2))
-    monkeypatch.setattr(holds, "DEFAULT_SECONDS", 2.0)
-    monkeypatch.setattr(holds, "GRACE_SECONDS", 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holds, "HOLDS", (0.6, 2.2))
+        patch.setattr(holds, "DEFAULT_SECONDS", 2.0)
+        patch.setattr(holds, "GRACE_SECONDS", 0.5)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cutting(server, shorter):
+    """What is found through a proxy that cuts polls that wait and connections on which nothing is asked for."""
+    return through(server, "--idle", idle=1.2, keeps=0.8)
+
+
+@pytest.fixture(scope="module")
+def forgetting(server, shorter):
+    """The same of one that forgets both without a word."""
+    return through(server, "--idle", idle=1.2, keeps=0.8, silent=True)
 
 
 def outcomes(findings):
@@ -58,17 +72,17 @@ def test_nginx_that_waits_too_short_is_found(tmp_path, monkeypatch):
     assert 0.8 < findings["timeout"]["timeout"] < 2
 
 
-def test_connections_that_are_cut_while_a_poll_waits_are_found(server):
-    code, findings = through(server, "--idle", idle=1.2)
+def test_connections_that_are_cut_while_a_poll_waits_are_found(cutting):
+    code, findings = cutting
     assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
     assert outcomes(findings) == ["held", "cut"]
     assert "closed the connection without an answer" in findings["holds"]["text"]
     assert 1.1 < findings["holds"]["cut_after_seconds"] < 2.2
 
 
-def test_connections_that_are_forgotten_without_a_word_are_found(server):
-    code, findings = through(server, "--idle", idle=1.2, silent=True)
-    assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail"})
+def test_connections_that_are_forgotten_without_a_word_are_found(forgetting):
+    code, findings = forgetting
+    assert (code, levels(findings)) == (1, {"holds": "fail", "timeout": "fail", "idle": "warn"})
     assert outcomes(findings) == ["held", "silent"]
     assert "sends nothing for 2.7 s" in findings["holds"]["text"]
     # What came through, since nobody knows what else would.
@@ -83,15 +97,15 @@ def test_the_server_s_own_maximum_is_not_taken_for_a_cut(tmp_path):
     assert "the server itself holds none longer than about 1 s" in findings["holds"]["text"]
 
 
-def test_an_idle_connection_that_is_closed_is_told_with_its_time(server):
-    code, findings = through(server, "--idle", keeps=0.8)
-    assert (code, levels(findings)) == (0, {})
+def test_an_idle_connection_that_is_closed_is_told_with_its_time_and_no_fault(cutting):
+    _, findings = cutting
+    assert findings["idle"]["level"] == "ok"
     assert 0.7 < findings["idle"]["closed_after_seconds"] < 2.2
 
 
-def test_an_idle_connection_that_is_forgotten_without_a_word_is_a_warning(server):
-    code, findings = through(server, "--idle", keeps=0.8, silent=True)
-    assert (code, levels(findings)) == (0, {"idle": "warn"})
+def test_an_idle_connection_that_is_forgotten_without_a_word_is_a_warning(forgetting):
+    _, findings = forgetting
+    assert findings["idle"]["level"] == "warn"
     assert "sends nothing for 0.5 s" in findings["idle"]["text"]
 
 
