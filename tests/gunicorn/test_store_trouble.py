@@ -12,7 +12,7 @@ import pytest
 from tests.support.clients import Herd, line_to, subscription
 from tests.support.servers import Server, await_that, is_running
 
-#: How long a locked file is waited for; five seconds otherwise, which tests/gunicorn/test_everything_at_random.py waits.
+#: How long a locked file is waited for. Five seconds otherwise, as in tests/gunicorn/test_everything_at_random.py.
 BUSY = {"TEST_BUSY_SECONDS": 1}
 
 
