@@ -96,11 +96,12 @@ def steady_publishing(folder, rules):
         assert [publisher.refused for publisher in load] == [[], []]
 
 
-def test_the_file_holds_what_is_kept_and_not_what_went_through_it(tmp_path):
+@pytest.mark.parametrize("events", [20_000, pytest.param(30_000, marks=pytest.mark.long)])
+def test_the_file_holds_what_is_kept_and_not_what_went_through_it(tmp_path, events):
     with steady_publishing(tmp_path, "counted=500/86400 aged.*=2000/86400") as (server, load, sizes):
-        sizes.watch(lambda: count(load) >= 30_000, meanwhile=lambda: server.get("/channels/aged.2/events?limit=10"))
+        sizes.watch(lambda: count(load) >= events, meanwhile=lambda: server.get("/channels/aged.2/events?limit=10"))
     # 4,500 of a kilobyte, what gathers until it is removed together, and the indexes.
-    assert max(sizes.file) < 16 * MIB < 30_000 * 1000
+    assert max(sizes.file) < 16 * MIB < events * 1000
     assert sizes.log < 64 * MIB
 
 
@@ -120,10 +121,11 @@ def test_under_ten_minutes_of_publishing_the_file_stops_growing_and_its_log_stay
     assert max(sizes.file[half:]) < 1.25 * max(sizes.file[:half])
 
 
-def test_the_delete_of_a_long_channel_makes_nobody_wait(tmp_path):
-    """A hundred thousand events, removed while a client polls and another publishes on each worker."""
+@pytest.mark.parametrize("thousands", [40, pytest.param(100, marks=pytest.mark.long)])
+def test_the_delete_of_a_long_channel_makes_nobody_wait(tmp_path, thousands):
+    """Many thousand events, removed while a client polls and another publishes on each worker."""
     with Server(tmp_path, workers=2, inspected=True, env={"BIDE_RETENTION_EVENTS": 200_000}) as server:
-        for _ in range(100):
+        for _ in range(thousands):
             server.publish_all("long", [0] * 1000)
         one, other = (line_to(server, pid) for pid in server.worker_pids())
         waiting = line_to(server, server.worker_pids()[1])
