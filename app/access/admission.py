@@ -90,7 +90,8 @@ def bearer(environ: Mapping[str, Any]) -> str:
     if header is None:
         raise Unauthorized("Give a token: Authorization: Bearer <token>", code=None)
     if header[: len(SCHEME)].lower() != SCHEME:
-        raise Unauthorized("Authorization is to be Bearer <token>", code="invalid_request")
+        # RFC 6750, section 3.1: who used another method is told no error code.
+        raise Unauthorized("Authorization is to be Bearer <token>", code=None)
     return header[len(SCHEME) :].strip(" ")
 
 

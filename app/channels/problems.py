@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..errors import BideError, TooManyPolls, Unauthorized
+from ..errors import BideError, NotAllowed, TooManyPolls, Unauthorized
 from ..events import encode
 from ..lifecycle import CLOSE
 from .answers import Answer
@@ -64,16 +64,18 @@ def _of_ours(error: BideError) -> Response:
         request.environ[CLOSE] = True
     response = problem(error.status, error.kind, error.title, error.detail, more)
     if isinstance(error, Unauthorized):
-        response.headers["WWW-Authenticate"] = _challenge(error)
+        response.headers["WWW-Authenticate"] = _challenge(error.code)
+    elif isinstance(error, NotAllowed):
+        response.headers["WWW-Authenticate"] = _challenge("insufficient_scope")
     if error.retry_after is not None:
         # Those who were refused together shall not come back together.
         response.headers["Retry-After"] = str(error.retry_after + random.randint(0, RETRY_JITTER_SECONDS))
     return response
 
 
-def _challenge(error: Unauthorized) -> str:
+def _challenge(code: str | None) -> str:
     """RFC 6750, section 3. Why is said in the body; a quoted text may hold no quotes."""
-    return 'Bearer realm="bide"' + (f', error="{error.code}"' if error.code else "")
+    return 'Bearer realm="bide"' + (f', error="{code}"' if code else "")
 
 
 def _of_werkzeug(error: HTTPException) -> Response:
