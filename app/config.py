@@ -107,7 +107,8 @@ class Settings:
     workers: int = _knob(1, "WEB_CONCURRENCY", knobs.integer(1, 1024))
 
     #: `sqlite:///relative`, `sqlite:////absolute` or `memory://`; empty: `bide.db` in the data folder.
-    store: str = _knob("", "BIDE_STORE", str)
+    #: Secret, since Redis's has a password in it.
+    store: str = _knob("", "BIDE_STORE", str, secret=True)
     data_dir: Path = _knob(Path("data"), "BIDE_DATA_DIR", Path)
 
     retention_events: int = _knob(1000, "BIDE_RETENTION_EVENTS", knobs.integer(1, 10_000_000))
@@ -134,7 +135,8 @@ class Settings:
     jwt_secret: str = _knob("", "BIDE_JWT_SECRET", knobs.secret, secret=True)
     #: A key in PEM, or the path of its file.
     jwt_public_key: str = _knob("", "BIDE_JWT_PUBLIC_KEY", knobs.given, secret=True)
-    jwks_url: str = _knob("", "BIDE_JWKS_URL", knobs.keys_url)
+    #: Where a provider tells its keys; secret, since its query may say to whom.
+    jwks_url: str = _knob("", "BIDE_JWKS_URL", knobs.keys_url, secret=True)
     jwt_audience: str = _knob("", "BIDE_JWT_AUDIENCE", str)
     jwt_issuer: str = _knob("", "BIDE_JWT_ISSUER", str)
     #: Whether a token may be given as `access_token` in the query, where logs of others may keep it.

@@ -68,9 +68,10 @@ def address(text: str) -> tuple[str, int]:
 
 def rate(text: str) -> Rate:
     amount, _, unit = text.partition("/")
-    if unit not in UNITS or not (amount.isascii() and amount.isdigit()) or not 1 <= int(amount[:10]) <= 1_000_000_000:
-        raise ValueError("a rate such as 100/second, or per minute, hour or day")
-    return Rate(int(amount), UNITS[unit])
+    try:
+        return Rate(integer(1, 1_000_000_000)(amount), UNITS[unit])
+    except (ValueError, KeyError):
+        raise ValueError("a rate such as 100/second, or per minute, hour or day") from None
 
 
 def optional_rate(text: str) -> Rate | None:
@@ -92,7 +93,8 @@ def given(text: str) -> str:
 
 
 def secret(text: str) -> str:
-    if len(text.encode()) < MIN_SECRET_BYTES:
+    # What is no UTF-8 comes from the environment as surrogates: whoever signs would have other bytes.
+    if len(text.encode(errors="ignore")) < MIN_SECRET_BYTES or any("\ud800" <= each <= "\udfff" for each in text):
         raise ValueError(
             f"at least {MIN_SECRET_BYTES} bytes that nobody can guess, such as `openssl rand -base64 32` prints"
         )
@@ -100,13 +102,15 @@ def secret(text: str) -> str:
 
 
 def keys_url(text: str) -> str:
-    """Of a provider of keys. Keys that somebody on the way could exchange would let anyone in."""
+    """Of a provider of keys. Keys that somebody on the way could exchange would let anyone in; and they are public, so
+    that no password is needed."""
     try:
         parts = urlsplit(text)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        usable = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+        usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        usable = usable and (parts.scheme == "https" or (parts.scheme == "http" and local))
     except ValueError:
         usable = False
-    if not usable:
-        raise ValueError("an https:// URL (http:// for localhost alone)")
+    if not usable or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("an https:// URL without user and password (http:// for localhost alone)")
     return text

@@ -19,6 +19,7 @@ CHANNEL_RULE = "1 to 128 of A-Z a-z 0-9 _ . : @ ~ - and not only dots"
 TYPE_RULE = "1 to 64 of A-Z a-z 0-9 _ . : - and neither 'error', 'open' nor beginning with 'bide.'"
 
 _CHANNEL = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:@~-]{1,128}\Z").match
+_PART = re.compile(r"[A-Za-z0-9_.:@~-]{1,128}\Z").match
 _TYPE = re.compile(r"(?!error\Z|open\Z|bide\.)[A-Za-z0-9_.:-]{1,64}\Z").match
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
 _PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:@~-]{1,128}\Z|[A-Za-z0-9_.:@~-]{0,127}\*\Z").match
@@ -26,6 +27,11 @@ _PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:@~-]{1,128}\Z|[A-Za-z0-9_.:@~-]{0,
 
 def is_channel(text: str) -> bool:
     return _CHANNEL(text) is not None
+
+
+def is_part(text: str) -> bool:
+    """Whether it can be a part of a channel's name: only dots too, which are no channel."""
+    return _PART(text) is not None
 
 
 def is_type(text: str) -> bool:

@@ -6,13 +6,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.names import is_channel, is_client_id, is_own, is_pattern, is_type, pattern_matches
+from app.names import Patterns, is_channel, is_client_id, is_own, is_part, is_pattern, is_type, pattern_matches
 from tests.support.app import law
 
 CHANNEL_CHARACTERS = string.ascii_letters + string.digits + "_.:@~-"
 TYPE_CHARACTERS = string.ascii_letters + string.digits + "_.:-"
 
 channels = st.text(CHANNEL_CHARACTERS, min_size=1, max_size=128).filter(lambda text: text.strip("."))
+
+#: Short, of few characters, and some of the server's own: so that they meet.
+meeting = st.one_of(st.text("ab.", min_size=1, max_size=3), st.text("ab.", max_size=2).map("@bide.".__add__))
+patterns = st.one_of(meeting, meeting.map(lambda text: text + "*"), st.sampled_from(["*", "@*", "@bide*", "@bide.*"]))
 
 #: What slips through rules that were written in haste.
 NO_NAMES = [
@@ -123,3 +127,35 @@ def test_the_servers_own_channels_are_matched_only_by_patterns_that_name_them():
     assert not pattern_matches("@bide*", "@bide.health")
     assert pattern_matches("@bide.*", "@bide.health")
     assert pattern_matches("@bide.health", "@bide.health")
+
+
+@law
+@given(st.lists(patterns, max_size=4), meeting.filter(is_channel))
+def test_several_patterns_match_what_any_of_them_matches(texts, channel):
+    known = [text for text in texts if is_pattern(text)]
+    assert Patterns(texts).matches(channel) == any(pattern_matches(text, channel) for text in known)
+
+
+def test_no_pattern_matches_nothing():
+    assert not Patterns([]).matches("a")
+    assert not Patterns([]).matches("@bide.a")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a*b", "**", "a b", "..", "x" * 129, "x" * 128 + "*", "{sub}", "a,b", "\ud800", "é*"]
+)
+def test_among_patterns_what_is_none_matches_nothing(text):
+    found = Patterns([text, "kept"])
+    assert found.texts == ["kept"]
+    assert not found.matches(text)
+    assert not found.matches("a")
+
+
+@pytest.mark.parametrize("text", ["a", "..", "@bide.", "~" * 128])
+def test_what_has_a_channels_characters_can_be_a_part_of_one(text):
+    assert is_part(text)
+
+
+@pytest.mark.parametrize("text", [*NO_NAMES, "x" * 129])
+def test_nothing_else_can_be_a_part_of_a_channel(text):
+    assert not is_part(text)

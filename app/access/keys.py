@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -30,9 +31,9 @@ class Key(NamedTuple):
 class Keys(Protocol):
     """Where keys come from."""
 
-    def find(self, key_id: str | None) -> Key:
-        """The key of a token whose header names this `kid`. Raises Unauthorized where there is none, Unavailable where
-        it cannot be known at the moment. May switch greenlets."""
+    def find(self, key_id: str | None, algorithm: object) -> Key:
+        """The key of a token whose header names this `kid` and `alg`. Raises Unauthorized where there is none,
+        Unavailable where it cannot be known at the moment. May switch greenlets."""
 
 
 class OneKey:
@@ -41,13 +42,24 @@ class OneKey:
     def __init__(self, key: Key) -> None:
         self._key = key
 
-    def find(self, key_id: str | None) -> Key:
+    def find(self, key_id: str | None, algorithm: object) -> Key:
+        if algorithm != self._key.algorithm:
+            raise Unauthorized(f"Tokens are to be signed with {self._key.algorithm}")
         return self._key
 
 
 def secret(text: str) -> Key:
-    """A shared secret, which `knobs.secret` found long enough."""
-    return Key(text.encode(), "HS256")
+    """A shared secret, which `knobs.secret` found long enough. Raises SettingsError."""
+    key = Key(text.encode(), "HS256")
+    try:
+        # With a public key in its place everybody who has that could sign tokens.
+        jwt.get_algorithm_by_name(key.algorithm).prepare_key(key.key)
+    except jwt.InvalidKeyError:
+        raise SettingsError(
+            "BIDE_JWT_SECRET cannot be used: it is a key of a pair, or a certificate; "
+            "give a secret, or the public key as BIDE_JWT_PUBLIC_KEY"
+        ) from None
+    return key
 
 
 def public(text: str) -> Key:
@@ -77,9 +89,3 @@ def asymmetric(key: object) -> Key | None:
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return Key(key, "ES256")
     return Key(key, "EdDSA") if isinstance(key, Ed25519PublicKey) else None
-
-
-def check_algorithm(key: Key, algorithm: object) -> None:
-    """Raise Unauthorized where a token says that it was signed in another way than the key is for."""
-    if algorithm != key.algorithm:
-        raise Unauthorized(f"Tokens are to be signed with {key.algorithm}, not {str(algorithm)[:20]!r}")

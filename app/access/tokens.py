@@ -8,6 +8,7 @@ A token names its subject (`sub`) and when it ends (`exp`), and in its claim `bi
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,17 +22,23 @@ from .permit import RIGHTS, Permit, Revoked
 
 #: Clocks of different machines differ.
 LEEWAY_SECONDS: Final = 5
-#: Tokens that are remembered; above it those that came first are verified anew.
+#: Tokens that are remembered; above it those that came first are verified anew. With what is made of them they take
+#: six times their characters: 60 MB at most.
 MOST_KNOWN: Final = 10_000
+MOST_CHARACTERS: Final = 10_000_000
 MAX_SUBJECT_CHARACTERS: Final = 255
 #: What `rate` may bound.
-RATED: Final = ("publish", "subscribe")
+RATED: Final = frozenset(["publish", "subscribe"])
 
+#: The one way to write a token. Without it there would be as many texts of each as anybody likes, each remembered.
+_TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII).fullmatch
+
+NO_TOKEN: Final = "That is no valid token: give a signed JWT, such as `bide token` prints"
 _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
     (jwt.ExpiredSignatureError, "The token has expired"),
     (jwt.ImmatureSignatureError, "The token is not valid yet (nbf or iat is later than now)"),
-    (jwt.InvalidAudienceError, "The token is for another audience (aud) than BIDE_JWT_AUDIENCE"),
-    (jwt.InvalidIssuerError, "The token is from another issuer (iss) than BIDE_JWT_ISSUER"),
+    (jwt.InvalidAudienceError, "The token is for an audience (aud) that is not this server's BIDE_JWT_AUDIENCE"),
+    (jwt.InvalidIssuerError, "The token is from an issuer (iss) that is not this server's BIDE_JWT_ISSUER"),
     (jwt.InvalidSignatureError, "The token's signature does not fit"),
 )
 
@@ -45,17 +52,16 @@ class Tokens:
         self._audience = audience or None
         self._issuer = issuer or None
         self._known: dict[str, Permit] = {}
+        self._characters = 0
 
     def permit(self, text: str) -> Permit:
         """What a token permits. Raises Unauthorized for one that is not, not yet or no longer valid."""
         permit = self._known.get(text)
         if permit is None:
             permit = self._verified(text)
-            if len(self._known) >= MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[text] = permit
+            self._remember(text, permit)
         if time.time() >= permit.expires_at:
-            self._known.pop(text, None)
+            self._forget(text)
             raise Unauthorized("The token has expired")
         if permit.is_revoked:
             raise Unauthorized("The token was revoked")
@@ -64,14 +70,27 @@ class Tokens:
     def forget(self) -> None:
         """Verify every token anew: a key is gone."""
         self._known.clear()
+        self._characters = 0
+
+    def _remember(self, text: str, permit: Permit) -> None:
+        self._forget(text)  # another greenlet may have verified it meanwhile
+        self._known[text] = permit
+        self._characters += len(text)
+        while len(self._known) > MOST_KNOWN or self._characters > MOST_CHARACTERS:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, text: str) -> None:
+        if self._known.pop(text, None) is not None:
+            self._characters -= len(text)
 
     def _verified(self, text: str) -> Permit:
+        if _TOKEN(text) is None or not _is_canonical(text.rpartition(".")[2]):
+            raise Unauthorized(NO_TOKEN)
         try:
             header = jwt.get_unverified_header(text)
             if "crit" in header:  # RFC 7515, section 4.1.11: what must be understood is not
                 raise Unauthorized("The token's header has extensions (crit), which are not understood")
-            key = self._keys.find(header.get("kid"))
-            keys.check_algorithm(key, header.get("alg"))
+            key = self._keys.find(header.get("kid"), header.get("alg"))
             claims = jwt.decode(
                 text,
                 key.key,
@@ -87,7 +106,7 @@ class Tokens:
             for kind, reason in _REASONS:
                 if isinstance(error, kind):
                     raise Unauthorized(reason) from None
-            raise Unauthorized("That is no valid token: give a signed JWT, such as `bide token` prints") from None
+            raise Unauthorized(NO_TOKEN) from None
         except (ValueError, TypeError, ArithmeticError, RecursionError):
             # What a claim or a header is, if it is not what it should be, PyJWT does not always ask.
             raise Unauthorized("The token's claims or its header are not what they should be") from None
@@ -101,6 +120,8 @@ class Tokens:
             raise Unauthorized("The token's jti is to be a text")
         if not isinstance(own, dict | None):
             raise Unauthorized('The token\'s claim bide is to be an object such as {"subscribe": ["news"]}')
+        if "nbf" in claims:
+            _seconds("nbf", claims["nbf"])  # PyJWT has compared it, whatever it took for a number
         own = own or {}
         for right in RIGHTS:
             patterns = own.get(right, [])
@@ -118,20 +139,30 @@ class Tokens:
 
 
 def _seconds(claim: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        seconds = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
         raise Unauthorized(f"The token's {claim} is to be a number of seconds since 1970")
-    return float(value)
+    return seconds
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether base64url has no other text for the same bytes: the bits that its last character has left over are 0."""
+    left = len(text) % 4
+    return left == 0 or (left == 2 and text[-1] in "AQgw") or (left == 3 and text[-1] in "AEIMQUYcgkosw048")
 
 
 def _rates(value: Any) -> dict[str, knobs.Rate]:
     """`{"publish": "10/second"}`: what this subject may do at most, where others may do more."""
-    if not isinstance(value, dict):
+    # A bound that is not known here must not be ignored, as a right may be.
+    if not isinstance(value, dict) or not value.keys() <= RATED:
         raise Unauthorized('The token\'s claim bide.rate is to be an object such as {"publish": "10/second"}')
     rates = {}
-    for kind in RATED:
-        if kind in value:
-            try:
-                rates[kind] = knobs.rate(str(value[kind]))
-            except ValueError as error:
-                raise Unauthorized(f"The token's claim bide.rate.{kind} is to be {error}") from None
+    for kind, text in value.items():
+        try:
+            rates[kind] = knobs.rate(text if isinstance(text, str) else "")
+        except ValueError as error:
+            raise Unauthorized(f"The token's claim bide.rate.{kind} is to be {error}") from None
     return rates
