@@ -15,6 +15,7 @@ from flask import Flask
 
 from . import access, channels, guard, service
 from .access import admission, exposure, keys, origins, private
+from .access.jwks import Provider
 from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
 from .channels import problems
@@ -86,6 +87,9 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if source is not None:
         tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
         admission.register(app, tokens, [blueprint.name for blueprint in BLUEPRINTS])
+    if isinstance(source, Provider):
+        source.on_loss = tokens.forget
+        server.lifecycle.spawn(source.keep)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     gate = Gate(app.wsgi_app, server.notifier)
@@ -111,4 +115,4 @@ def _keys(settings: Settings) -> keys.Keys | None:
         return keys.OneKey(keys.secret(settings.jwt_secret))
     if settings.jwt_public_key:
         return keys.OneKey(keys.public(settings.jwt_public_key))
-    return None
+    return Provider(settings.jwks_url) if settings.jwks_url else None

@@ -227,17 +227,18 @@ class Lifecycle:
 
     def start(self, worker: AsyncWorker | None, gate: Gate, kept: int) -> None:
         """Begin housekeeping, and to watch the worker where there is one, and its connections (see there)."""
-        self._spawn(self._keep_house)
-        self._spawn(self._sweep)
+        self.spawn(self._keep_house)
+        self.spawn(self._sweep)
         if worker is not None:
             table: Callable[[int], Table | None] = getattr(worker, "table", lambda kept: None)
             connections = gate.connections = table(kept) or Connections(worker, kept)
-            self._spawn(lambda: self._watch(worker, connections))
+            self.spawn(lambda: self._watch(worker, connections))
 
     def stop(self) -> None:
         gevent.killall(self._greenlets)
 
-    def _spawn(self, run: Callable[[], None]) -> None:
+    def spawn(self, run: Callable[[], None]) -> None:
+        """Run it in a greenlet that `stop` ends."""
         self._greenlets.append(gevent.spawn(run))
 
     def _keep_house(self) -> None:
@@ -262,7 +263,7 @@ class Lifecycle:
             gevent.sleep(LOOK_SECONDS)
             connections.shut_slow()
         log.info("stopping: answering the parked polls")
-        self._spawn(lambda: self._notifier.drain(self._drain_seconds))
+        self.spawn(lambda: self._notifier.drain(self._drain_seconds))
         while True:
             connections.shut_idle()
             gevent.sleep(LOOK_SECONDS)

@@ -41,7 +41,7 @@ FLOORS = [
         "channels.body",
         "channels.params",
     },
-    {"access.tokens"},
+    {"access.jwks", "access.tokens"},
     {"access.keys", "access.permit"},
     {"dispatch", "grant", "server"},
     {"lifecycle", "publisher", "roster", "subscriber"},

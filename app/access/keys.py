@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ..errors import SettingsError, Unauthorized
 
-#: The least that RS256 is safe with (RFC 7518, section 3.3).
+#: The least that RS256 is safe with (RFC 7518, section 3.3), and the most that OpenSSL verifies with.
 MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 16384
 
 
 class Key(NamedTuple):
@@ -83,8 +84,8 @@ def public(text: str) -> Key:
 
 
 def asymmetric(key: object) -> Key | None:
-    """A public key with its algorithm; None for one that is not used here, or too weak."""
-    if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+    """A public key with its algorithm; None for one that is not used here, too weak or too large."""
+    if isinstance(key, RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return Key(key, "RS256")
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return Key(key, "ES256")

@@ -15,6 +15,7 @@ It is the very app of wsgi.py. What is added lives here, so that nothing of it i
 - `TEST_DEAF_SECONDS` and `TEST_RED_SECONDS` are how long that listener takes silence for nothing, and how long
   `/readyz` does;
 - `TEST_BUSY_SECONDS` is how long a file that another process has locked is waited for, five seconds otherwise;
+- `TEST_FETCH_SECONDS` is how long a fetch of keys may take, and what is waited between two of them;
 - `TEST_HEAD_SECONDS`, `TEST_SEND_SECONDS` and `TEST_BODY_SECONDS` are how long a request's head, an answer that nobody
   takes and a request's body are waited for.
 """
@@ -90,6 +91,11 @@ if os.environ.get("BIDE_STORE", "").startswith("redis"):
 
     _counted(Watches, "_read_on", "reads")
     _counted(RedisListener, "_hang_up", "reconnects")
+
+if "TEST_FETCH_SECONDS" in os.environ:
+    from app.access import jwks
+
+    jwks.FETCH_SECONDS = jwks.RETRY_SECONDS = jwks.EARLY_SECONDS = float(os.environ["TEST_FETCH_SECONDS"])
 
 if "TEST_HEAD_SECONDS" in os.environ:
     from app import lifecycle
