@@ -21,6 +21,9 @@ RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 #: Stands for the token's subject in a pattern.
 SUBJECT: Final = "{sub}"
 
+#: Most tokens have claims for one right or two, and there are many.
+_NO_PATTERNS: Final = Patterns(())
+
 
 class Revoked(Protocol):
     """What was revoked: `version` grows whenever there is more."""
@@ -52,7 +55,10 @@ class Permit:
         self.issued_at = issued_at
         self.jti = jti
         self.rates = rates or {}
-        self._rights = {right: Patterns(_resolved(claims.get(right, ()), subject)) for right in RIGHTS}
+        self._rights = {
+            right: Patterns(_resolved(claims[right], subject)) if claims.get(right) else _NO_PATTERNS
+            for right in RIGHTS
+        }
         self._revoked = revoked
         self._checked = -1
         self._is_revoked = False

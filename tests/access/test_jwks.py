@@ -202,6 +202,14 @@ def test_before_there_are_keys_a_token_is_neither_good_nor_bad(provider, client,
     assert len(caplog.records) == 2
 
 
+def test_whatever_goes_wrong_with_a_fetch_the_next_one_is_made(provider, client, eager, capfd):
+    with mock.patch.object(jwks, "read", side_effect=ZeroDivisionError):
+        unavailable(ask(client, of_key(EC, kid="one")))
+        unavailable(ask(client, of_key(EC, kid="one")))
+    assert ask(client, of_key(EC, kid="one")).status_code == 200
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
 def test_what_can_be_no_token_whatever_the_keys_are_is_refused_without_them(provider, client, caplog):
     assert client.get("/channels/a/events").status_code == 401
     refused(client, "x.y.z", caplog)

@@ -44,7 +44,7 @@ def test_what_is_no_token_is_not_remembered():
 @pytest.mark.parametrize(("bound", "size"), [("MOST_KNOWN", 3), ("MOST_CHARACTERS", 1000)])
 def test_the_tokens_that_are_remembered_are_bounded_in_number_and_in_size(bound, size):
     assert tokens.MOST_KNOWN == 10_000
-    assert tokens.MOST_CHARACTERS == 10_000_000
+    assert tokens.MOST_CHARACTERS == 8_000_000
     known = of_secret()
     texts = [minted(sub=f"subject-{number}") for number in range(10)]
     kept = size if bound == "MOST_KNOWN" else size // len(texts[0])
