@@ -29,13 +29,16 @@ class Answer(Response):
         more: Iterable[tuple[str, str]] = (),
     ) -> None:
         headers = Headers([("Content-Type", content_type), ("Cache-Control", "no-store"), *more])
-        super().__init__((content,), status, headers)
-        self._content = content
+        self._ready = (content,)
+        super().__init__(self._ready, status, headers)
 
     def get_wsgi_response(self, environ: WSGIEnvironment) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        headers = [*self.headers, ("Content-Length", str(len(self._content)))]
-        content = () if environ["REQUEST_METHOD"] == "HEAD" else (self._content,)
-        return ClosingIterator(content, self.close), self.status, headers
+        if self.response is not self._ready or self._status_code in WITHOUT_CONTENT:
+            return super().get_wsgi_response(environ)  # an `after_request` function made another of it
+        (content,) = self._ready
+        headers = [*self.headers, ("Content-Length", str(len(content)))]
+        body = () if environ["REQUEST_METHOD"] == "HEAD" else self._ready
+        return ClosingIterator(body, self.close), self.status, headers
 
 
 class Parking(Response):
