@@ -18,7 +18,7 @@ from .access import admission, exposure, keys, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
-from .channels import problems
+from .channels import answers, problems
 from .config import Settings
 from .dispatch import ChannelsFlask
 from .errors import SettingsError, StoreUnavailable
@@ -84,6 +84,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if settings.private_address is not None:
         private.register(app, settings.private_address)
     problems.register(app)
+    answers.register(app)
     if source is not None:
         tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
         admission.register(app, tokens, [blueprint.name for blueprint in BLUEPRINTS])

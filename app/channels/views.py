@@ -144,11 +144,7 @@ def subscribers(channel: str) -> Response:
 def delete(channel: str) -> Response:
     """DELETE /channels/<channel>"""
     _server().delete(check_channel(channel))
-    response = Response(status=204)
-    # What is not there has no type: Flask would call it text/html.
-    del response.headers["Content-Type"]
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Answer(b"", None, 204)
 
 
 def _server() -> Server:

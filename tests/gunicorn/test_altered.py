@@ -46,10 +46,13 @@ def plain(server, line):
         b"cache-control",
         b"connection",
         b"content-length",
+        b"content-security-policy",
         b"content-type",
+        b"cross-origin-resource-policy",
         b"date",
         b"last-event-id",
         b"server",
+        b"x-content-type-options",
     ]
     assert answer.json()["message"] == "m"
 
