@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -47,12 +48,20 @@ def flag(text: str) -> bool:
     return text == "1"
 
 
+#: As browsers send it (RFC 6454, section 6.2): another way to write it would never match.
+_ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_PORTS: Final = {"http": "80", "https": "443"}
+
+
 def origins(text: str) -> frozenset[str]:
     origins = frozenset(text.replace(",", " ").split())
     for origin in origins:
-        scheme, separator, host = origin.partition("://")
-        if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
-            raise ValueError("origins such as https://example.com, separated by spaces")
+        found = _ORIGIN.fullmatch(origin)
+        if found is None or found[2] == _PORTS[found[1]]:
+            raise ValueError(
+                "origins as browsers send them, separated by spaces, such as https://example.com http://localhost:3000 "
+                "(in lower case, without a path, without the port that the scheme has by itself)"
+            )
     return origins
 
 

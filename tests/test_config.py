@@ -31,6 +31,7 @@ GOOD = [
     ("BIDE_MAX_BODY_BYTES", "65536", "max_body_bytes", 65536),
     ("BIDE_MAX_POLLS", "1", "max_polls", 1),
     ("BIDE_CORS_ORIGINS", "https://a.example, http://b:81", "cors_origins", {"https://a.example", "http://b:81"}),
+    ("BIDE_CORS_ORIGINS", "http://[::1]:81 https://a_b.c", "cors_origins", {"http://[::1]:81", "https://a_b.c"}),
     ("BIDE_CORS_ORIGINS", "", "cors_origins", frozenset()),
     ("BIDE_INSECURE", "1", "insecure", True),
     ("BIDE_INSECURE", "0", "insecure", False),
@@ -49,6 +50,11 @@ BAD = [
     ("BIDE_RETENTION", ["jobs", "jobs=1", "jobs=1/", "jobs=/1", "jobs=0/1", "j,b=1/1", "=1/1", "a=1/1 b", "a*b=1/1"]),
     ("BIDE_MAX_BODY_BYTES", ["0", "1M"]),
     ("BIDE_CORS_ORIGINS", ["*", "example.com", "ftp://x", "https://", "https://a/", "https://*.a", "null"]),
+    # No browser would send these.
+    (
+        "BIDE_CORS_ORIGINS",
+        ["https://A.example", "https://a:443", "http://a:80", "http://a:", "http://u@a", "http://\u00e4"],
+    ),
     ("BIDE_INSECURE", ["yes", "true", "2"]),
 ]
 
