@@ -64,7 +64,7 @@ def parked(server, channels="news"):
 
 
 @pytest.fixture(scope="module")
-def conf_server(tmp_path_factory):
+def conf_server(worker, tmp_path_factory):
     with Server(tmp_path_factory.mktemp("conf"), inspected=True) as server:
         yield server
 
@@ -76,7 +76,7 @@ def plain_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tls_server(tmp_path_factory):
+def tls_server(worker, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     with Server(folder, inspected=True, tls=make_certificate(folder)) as server:
         yield server
