@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 
 from . import access, channels, guard, service
-from .access import admission, exposure, keys, origins, private
+from .access import admission, cors, exposure, keys, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
@@ -79,7 +79,10 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         sys.exit(BOOT_ERROR)
     app = ChannelsFlask(__package__, static_folder=None)
     app.extensions["bide"] = server
+    ours = [blueprint.name for blueprint in BLUEPRINTS]
     app.url_map.merge_slashes = False  # an address with a slash too many is an unknown one, not a redirect
+    if settings.cors_origins:
+        cors.register(app, settings.cors_origins, ours)
     origins.register(app, settings)
     if settings.private_address is not None:
         private.register(app, settings.private_address)
@@ -87,7 +90,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     answers.register(app)
     if source is not None:
         tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
-        admission.register(app, tokens, [blueprint.name for blueprint in BLUEPRINTS])
+        admission.register(app, tokens, ours)
     if isinstance(source, Provider):
         source.on_loss = tokens.forget
         server.lifecycle.spawn(source.keep)

@@ -31,7 +31,7 @@ FLOORS = [
     {"worker.parked"},
     {"worker.fanout", "worker.plain", "worker.request", "worker.runqueue", "worker.sender"},
     {"worker.state"},
-    {"channels.problems", "channels.views", "service.description", "service.health"},
+    {"access.cors", "channels.problems", "channels.views", "service.description", "service.health"},
     {
         "access.admission",
         "access.exposure",

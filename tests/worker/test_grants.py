@@ -147,6 +147,19 @@ def test_polls_that_stand_at_the_same_place_are_answered_with_the_same_bytes(bid
     assert_nothing_left(bide)
 
 
+def test_pages_of_one_origin_share_their_bytes_and_those_of_two_never_do(bide, park, monkeypatch):
+    frames = []
+    frame = grants.POLL.frame
+    monkeypatch.setattr(type(grants.POLL), "frame", lambda *args: frames.append(1) or frame(*args[1:]))
+    heads = [KNOWN + b"Access-Control-Allow-Origin: https://%b.example\r\n" % name for name in (b"a", b"b")]
+    clients = [park(head=head)[1] for head in (*heads, KNOWN) * 2]
+    bide.publisher.publish("news", 1)
+    answers = [read(client) for client in clients]
+    assert [answer.partition(b"Connection")[0] for answer in answers] == [*heads, KNOWN] * 2
+    assert len(frames) == 3
+    assert_nothing_left(bide)
+
+
 @pytest.mark.parametrize("what", ["form", "head", "end"])
 def test_but_not_where_anything_of_the_answer_differs(bide, park, what):
     _, plain = park()
