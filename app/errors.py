@@ -16,6 +16,8 @@
     ├── UnsupportedBody         415  a body type, charset or coding that is not understood
     ├── ForeignHost             421  asked under a name that this server does not serve
     ├── KeyReused               422  an idempotency key came again with other content
+    ├── RateLimited             429  the client publishes or polls too often
+    ├── TooManyPollsOfClient    429  the client holds as many polls as one may
     ├── Unavailable             503  may be tried again
     │   ├── StoreUnavailable    503  the store is away, full or locked
     │   ├── TooManyPolls        503  this worker holds as many polls as it may
@@ -148,6 +150,25 @@ class KeyReused(BideError):
     status = 422
     kind = "idempotency-key-reused"
     title = "The idempotency key was used for other content"
+
+
+class RateLimited(BideError):
+    """`policy` is what it was refused by, if that has a time of its own for each client: its name, and how often that
+    may be in how many seconds."""
+
+    status = 429
+    kind = "rate-limited"
+    title = "That was asked too often"
+
+    def __init__(self, detail: str, *, policy: tuple[str, int, int] | None = None, **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.policy = policy
+
+
+class TooManyPollsOfClient(BideError):
+    status = 429
+    kind = "too-many-polls-of-client"
+    title = "The client holds as many polls as one may"
 
 
 class Unavailable(BideError):

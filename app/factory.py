@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 
 from . import access, channels, guard, service
-from .access import admission, cors, exposure, keys, origins, private
+from .access import admission, cors, exposure, keys, limits, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
 from .capacity import check_descriptors, share_connections
@@ -94,6 +94,9 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     if isinstance(source, Provider):
         source.on_loss = tokens.forget
         server.lifecycle.spawn(source.keep)
+    rules = limits.limits_of(settings, server.store, 1 if worker is None else worker.cfg.workers)
+    if rules is not None:
+        app.extensions[limits.LIMITS] = rules
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     gate = Gate(app.wsgi_app, server.notifier)
@@ -104,6 +107,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         # By default gunicorn lets clients of this machine set SCRIPT_NAME: one that the path does not begin with is a
         # 500, and one that it does begin with leads around the rules of a proxy that passes it on.
         worker.cfg.set("forwarder_headers", "")
+        # Whose word is taken for where a client is, is asked for its scheme too.
+        worker.cfg.set("forwarded_allow_ips", ",".join(map(str, settings.forwarded_allow_ips)))
         if worker.cfg.is_ssl:
             guard.defer_handshakes(worker.cfg)
         server.lifecycle.start(worker, gate, kept)

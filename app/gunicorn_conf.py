@@ -43,6 +43,9 @@ keepalive = 75
 # ten seconds to come.
 graceful_timeout = max(12, int(_settings.drain_seconds) + 5)
 
+# Proxies are believed what limits believe them; the app sets the same where this file is not used.
+forwarded_allow_ips = ",".join(map(str, _settings.forwarded_allow_ips))
+
 # Only the worker's heartbeat, not a bound on requests.
 timeout = 60
 

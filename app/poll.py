@@ -53,7 +53,8 @@ class Reader(Protocol):
 class Poll:
     """What one request waits for. Made by `Subscriber.open`, and closed by whoever asked for it, once.
 
-    `deadline` is on the clock of `time.monotonic`; `found` are the events of the last look.
+    `deadline` is on the clock of `time.monotonic`; `found` are the events of the last look, `counted_for` is
+    the client of whom it is one poll, where these are counted.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Poll:
         "_several",
         "_unread",
         "client_id",
+        "counted_for",
         "deadline",
         "found",
         "is_counted",
@@ -93,6 +95,7 @@ class Poll:
         self.deadline = time.monotonic() + seconds
         self.found: Sequence[Event] = ()
         self.is_counted = False
+        self.counted_for: str | None = None
         self.is_present = False
         self.is_registered = False
 

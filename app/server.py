@@ -57,7 +57,14 @@ class Server:
         self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed, self.roster.answer)
         self.publisher = Publisher(store, settings.max_message_bytes)
         self.deadlines = Deadlines()
-        self.subscriber = Subscriber(store, self.notifier, self.deadlines, self.presence, settings.max_polls)
+        self.subscriber = Subscriber(
+            store,
+            self.notifier,
+            self.deadlines,
+            self.presence,
+            settings.max_polls,
+            settings.max_polls_per_client,
+        )
         self.hang_ups = HangUps()
         self.lifecycle = Lifecycle(store, self.notifier, self.presence, settings.drain_seconds)
         store.listen(self.notifier)

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final
 
 from .deadlines import Deadlines
-from .errors import InvalidRequest, TooManyPolls
+from .errors import InvalidRequest, TooManyPolls, TooManyPollsOfClient
 from .events import Event, Page
 from .merge import Ready, merge
 from .notifier import Notifier
@@ -41,10 +41,17 @@ CLOCK_STEP_US: Final = 60_000_000
 
 
 class Subscriber:
-    """Polls a store's channels for many clients at once. `max_polls` is how many may be open."""
+    """Polls a store's channels for many clients at once. `max_polls` is how many may be open, `max_polls_of_client` how
+    many of one client, 0 for as many as there may be."""
 
     def __init__(
-        self, store: Store, notifier: Notifier, deadlines: Deadlines, presence: Presence, max_polls: int
+        self,
+        store: Store,
+        notifier: Notifier,
+        deadlines: Deadlines,
+        presence: Presence,
+        max_polls: int,
+        max_polls_of_client: int = 0,
     ) -> None:
         self._store = store
         self._notifier = notifier
@@ -52,6 +59,8 @@ class Subscriber:
         self._presence = presence
         self.max_polls = max_polls
         self.polls = 0
+        self._max_polls_of_client = max_polls_of_client
+        self._polls_of: dict[str, int] = {}
         self._caught_up_with: int | None = None
 
     def poll(
@@ -63,16 +72,28 @@ class Subscriber:
         several: bool = False,
         client_id: str = "",
         permit: Permit | None = None,
+        counted_for: str | None = None,
+        pace: float = 0.0,
         hang_up: HangUp | None = None,
     ) -> Page:
         """Wait until one of the channels has an event after its cursor, or the time is up. Switches greenlets.
 
-        `timeout` is in seconds, 0 never waits. With `limit` the page holds up to so many events, else one.
-        Raises InvalidRequest for a cursor from the future, TooManyPolls, StoreUnavailable.
+        `timeout` is in seconds, 0 never waits, and reads the store; `pace` is how long it waits at least all the same,
+        where there is no event. With `limit` the page holds up to so many events, else one. `counted_for` is
+        whose poll it is, where one may hold so many. Raises InvalidRequest for a cursor from the future, TooManyPolls,
+        TooManyPollsOfClient, StoreUnavailable.
         """
         waiter = Waiter()
         poll = self.open(
-            cursors, waiter, timeout=timeout, limit=limit, several=several, client_id=client_id, permit=permit
+            cursors,
+            waiter,
+            timeout=timeout,
+            limit=limit,
+            several=several,
+            client_id=client_id,
+            permit=permit,
+            counted_for=counted_for,
+            pace=pace,
         )
         try:
             if not poll.is_over:
@@ -98,6 +119,8 @@ class Subscriber:
         several: bool = False,
         client_id: str = "",
         permit: Permit | None = None,
+        counted_for: str | None = None,
+        pace: float = 0.0,
         batch: int | None = None,
     ) -> Poll:
         """Begin a poll, which `waiter` is roused for, and look for the first time; parameters and errors are `poll`'s.
@@ -111,8 +134,12 @@ class Subscriber:
                 f"This worker holds {self.polls:,} polls, its most (BIDE_MAX_POLLS): try again",
                 retry_after=1,
             )
-        poll = Poll(self, cursors, waiter, timeout * (1 - EARLY * random.random()), limit, several, client_id)
+        seconds = max(timeout * (1 - EARLY * random.random()), pace)
+        poll = Poll(self, cursors, waiter, seconds, limit, several, client_id)
         waiter.permit = permit
+        if counted_for is not None:
+            self._count_for(counted_for)
+            poll.counted_for = counted_for
         self.polls += 1
         poll.is_counted = True
         try:
@@ -132,12 +159,26 @@ class Subscriber:
             raise
         return poll
 
+    def _count_for(self, client: str) -> None:
+        polls = self._polls_of.get(client, 0)
+        if polls >= self._max_polls_of_client > 0:
+            raise TooManyPollsOfClient(
+                f"The client holds {polls:,} polls, the most that one may (BIDE_MAX_POLLS_PER_CLIENT): "
+                "wait for one to be answered, or ask for several channels in one",
+                retry_after=1,
+            )
+        self._polls_of[client] = polls + 1
+
     def answered(self, poll: Poll) -> None:
         """The poll takes the place of no other any more: its client may ask again on another connection before it is
         closed."""
         if poll.is_counted:
             poll.is_counted = False
             self.polls -= 1
+            if poll.counted_for is not None:
+                self._polls_of[poll.counted_for] -= 1
+                if not self._polls_of[poll.counted_for]:
+                    del self._polls_of[poll.counted_for]
 
     def close(self, poll: Poll) -> None:
         """Let go of all that the poll has."""

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..errors import BideError, NotAllowed, TooManyPolls, Unauthorized
+from ..errors import BideError, NotAllowed, RateLimited, TooManyPolls, Unauthorized
 from ..events import encode
 from ..lifecycle import CLOSE
 from .answers import Answer
@@ -67,7 +67,13 @@ def _of_ours(error: BideError) -> Response:
         response.headers["WWW-Authenticate"] = _challenge(error.code)
     elif isinstance(error, NotAllowed):
         response.headers["WWW-Authenticate"] = _challenge("insufficient_scope")
-    if error.retry_after is not None:
+    if isinstance(error, RateLimited) and error.policy is not None:
+        # By draft-ietf-httpapi-ratelimit-headers-10.
+        name, amount, seconds = error.policy
+        response.headers["Retry-After"] = str(error.retry_after)
+        response.headers["RateLimit-Policy"] = f'"{name}";q={amount};w={seconds}'
+        response.headers["RateLimit"] = f'"{name}";r=0;t={error.retry_after}'
+    elif error.retry_after is not None:
         # Those who were refused together shall not come back together.
         response.headers["Retry-After"] = str(error.retry_after + random.randint(0, RETRY_JITTER_SECONDS))
     return response

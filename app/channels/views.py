@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from flask import Response
 
 from .. import guard
 from ..access.admission import permit_of
+from ..access.limits import LIMITS, Leave, Limits
 from ..access.permit import Right
 from ..dispatch import current_app, current_environ
 from ..errors import BideError, ChannelNotFound, InvalidRequest, Unavailable
@@ -30,6 +31,7 @@ DEFAULT_LIMIT = 100
 def publish(channel: str) -> Response:
     """POST /publish/<channel>"""
     server = _server()
+    _leave_to_publish(server)
     asked = body.publication(current_environ(), server.settings.max_body_bytes)
     messages = server.publisher.check(channel, asked.messages, batch=asked.batch)
     appended = server.publisher.append(channel, messages, asked.type, _idempotency_key(), _subject(server))
@@ -42,9 +44,12 @@ def publish(channel: str) -> Response:
 def publish_several() -> Response:
     """POST /publish"""
     server = _server()
+    leave = _leave_to_publish(server)
     asked = body.publication(current_environ(), server.settings.max_body_bytes)
     channels = _named(asked.channels)
     _allow(server, "publish", channels)
+    if leave is not None:
+        leave.spend(len(channels) - 1)  # one was counted before anybody knew how many there are
     key, subject = _idempotency_key(), _subject(server)
     server.publisher.check(channels[0], asked.messages, batch=asked.batch)
     for channel in channels[1:]:  # the messages are the same: a hundred times they took seconds
@@ -68,16 +73,18 @@ def publish_several() -> Response:
 def subscribe(channels: str) -> Response:
     """GET /subscribe/<channel>[,<channel>…]"""
     server, environ = _server(), current_environ()
-    return _polled(server, environ, params.poll(environ, channels, server.settings))
+    leave = _leave_to_poll(server)
+    return _polled(server, environ, params.poll(environ, channels, server.settings), leave)
 
 
 def subscribe_several() -> Response:
     """POST /subscribe"""
     server, environ = _server(), current_environ()
+    leave = _leave_to_poll(server)
     asked = body.json_object(environ, server.settings.max_body_bytes)
     poll = params.poll_of_body(environ, asked, server.settings)
     _allow(server, "subscribe", poll.cursors)
-    return _polled(server, environ, poll)
+    return _polled(server, environ, poll, leave)
 
 
 def list_channels() -> Response:
@@ -164,13 +171,32 @@ def _subject(server: Server) -> str:
     return "" if permit is None else permit.subject
 
 
-def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Response:
+def _leave_to_publish(server: Server) -> Leave | None:
+    limits: Limits | None = current_app().extensions.get(LIMITS)
+    if limits is None:
+        return None
+    environ = current_environ()
+    return limits.publish(environ, permit_of(environ, server.settings))
+
+
+def _leave_to_poll(server: Server) -> Leave | None:
+    limits: Limits | None = current_app().extensions.get(LIMITS)
+    if limits is None:
+        return None
+    environ = current_environ()
+    return limits.poll(environ, permit_of(environ, server.settings))
+
+
+def _polled(server: Server, environ: dict[str, Any], asked: params.Asked, leave: Leave | None) -> Response:
     client: Any = environ.get("gunicorn.socket")
     permit = permit_of(environ, server.settings)
     client_id = params.client_id(environ, None if permit is None else permit.subject)
     # It ends with the token, in the same way as at its own time.
     timeout = asked.timeout if permit is None else min(asked.timeout, permit.seconds)
-    if PARKS in environ and UNREAD not in environ:
+    empty, counted_for, pace = (None, None, 0.0) if leave is None else (leave.empty, leave.client, leave.pace_seconds)
+    if pace and permit is not None:
+        pace = min(pace, permit.seconds)
+    if PARKS in environ and UNREAD not in environ and environ["REQUEST_METHOD"] != "HEAD":
         poll = server.subscriber.open(
             asked.cursors,
             client.waiter(),
@@ -179,14 +205,16 @@ def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Res
             several=asked.several,
             client_id=client_id,
             permit=permit,
+            counted_for=counted_for,
+            pace=pace,
             batch=client.batch,
         )
         if not poll.is_over:
-            grant = Grant(poll)
+            grant = Grant(poll, empty=empty)
             client.hold(grant)
             return Parking(grant, asked.preference)
         try:
-            return _page(poll.page(), asked.preference)
+            return _page(poll.page(), asked.preference, empty)
         finally:
             poll.close()
     page = server.subscriber.poll(
@@ -196,12 +224,16 @@ def _polled(server: Server, environ: dict[str, Any], asked: params.Asked) -> Res
         several=asked.several,
         client_id=client_id,
         permit=permit,
+        counted_for=counted_for,
+        pace=pace,
         hang_up=None if client is None else partial(server.hang_ups.watch, client),
     )
-    return _page(page, asked.preference)
+    return _page(page, asked.preference, empty)
 
 
-def _page(page: Page, preference: str | None) -> Response:
+def _page(page: Page, preference: str | None, empty: Callable[[], None] | None) -> Response:
+    if empty is not None and not page.events:
+        empty()
     response = Answer(page.body(), more=[("Last-Event-ID", page.last_event_id)])
     if preference is not None:
         response.headers["Preference-Applied"] = preference

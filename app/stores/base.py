@@ -80,6 +80,13 @@ class Answers(NamedTuple):
     partial: bool
 
 
+class Counters(Protocol):
+    """Numbers by name that all processes add to. Raises StoreUnavailable."""
+
+    def incr(self, key: str, expiry: int, amount: int) -> int:
+        """Add to a number, and return what it is then. It is gone `expiry` seconds after it was first added to."""
+
+
 class Listener(Protocol):
     """Who is told, in this process, of what any process did. The calls must not switch greenlets."""
 
@@ -174,6 +181,10 @@ class Store(ABC):
     def catch_up(self) -> None:
         """Tell the listener now of what was done before this call, by any process. Raises nothing: where the store
         cannot be read, or there is too much to tell, the listener is told later."""
+
+    def counters(self) -> Counters | None:
+        """Numbers that all processes share, for limits; None where each can only count for itself."""
+        return None
 
     @abstractmethod
     def check(self) -> None:

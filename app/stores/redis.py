@@ -20,6 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -28,7 +29,7 @@ import msgspec
 from ..config import Policy
 from ..errors import KeyReused, SettingsError, StoreUnavailable, TooManyChannels, TooManyKeys
 from ..events import Event
-from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from .base import Answers, Appended, ChannelInfo, Clock, Counters, Key, Listener, Reading, Store
 from .redis_channels import RedisChannels
 from .redis_keys import ABOUT_INDEX, CHANNELS_FROM, Keys
 from .redis_link import Link
@@ -241,6 +242,11 @@ class RedisStore(Store):
         """What others did is told as soon as it comes; to ask for it would be a round trip for each poll."""
 
     # -- the rest
+
+    def counters(self) -> Counters:
+        # Only now: who publishes from a process of his own has no use for it, and it takes a while to import.
+        counters: Counters = import_module(".redis_counters", __package__).RedisCounters(self._link, self._keys)
+        return counters
 
     def check(self) -> None:
         if self._hearing is not None and self._hearing.is_well:

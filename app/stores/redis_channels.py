@@ -10,11 +10,11 @@ from ..config import MIN_HEAD_SECONDS, Policy, Retention
 from ..events import MAX_ID, Event
 from .base import ChannelInfo, Clock, Key, Reading
 from .redis_keys import Keys
-from .redis_link import Link, Script
+from .redis_link import Link, script
 from .redis_watches import Past
 
-_CHANNEL: Final = Script("redis.lua")
-_BASE: Final = Script("redis_base.lua")
+_CHANNEL: Final = script("redis.lua")
+_BASE: Final = script("redis_base.lua")
 #: Every process looks at the index three times in so long.
 NAMED_AGAIN_US: Final = 15_000_000
 #: Of messages in one read of a stream on behalf of those who wait.

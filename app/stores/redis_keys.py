@@ -20,6 +20,7 @@ class Keys:
         self.index = own + b":channels"
         self.policy = own + b":policy"
         self.sweeper = own + b":sweeper"
+        self.rates = own + b":rates"
         #: Not keys, but topics of Pub/Sub.
         self.controls = own + b":controls:%d" % database
         self._events = b"}:e%d" % database

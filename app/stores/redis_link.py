@@ -44,11 +44,16 @@ AWAY_SECONDS: Final = 1.0
 
 
 class Script:
-    """A Lua file of this package."""
+    """A Lua script."""
 
-    def __init__(self, name: str) -> None:
-        self.text = (files(__package__) / name).read_bytes()
+    def __init__(self, text: bytes) -> None:
+        self.text = text
         self.sha = b""
+
+
+def script(name: str) -> Script:
+    """A Lua file of this package."""
+    return Script((files(__package__) / name).read_bytes())
 
 
 class Link:

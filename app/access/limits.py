@@ -1,0 +1,143 @@
+"""How often a client may publish and poll (`BIDE_RATE_PUBLISH`, `BIDE_RATE_SUBSCRIBE`, a token's claim `bide.rate`),
+and how many polls it may hold (`BIDE_MAX_POLLS_PER_CLIENT`).
+
+A client is the subject of its token, else where it comes from. A publish is counted when it comes; a poll when it is
+answered without an event, so that a busy channel never refuses its own subscribers. Once half of what it may poll is
+used up an empty answer keeps its poll waiting for as long as the rest has to last: who does nothing but ask again at
+once is slowed to the limit's rate, and only who does that on many connections is refused.
+
+The server's limit and the token's are counted each for itself, and what one of them refuses is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..config import Settings
+from ..errors import RateLimited
+from ..knobs import Rate
+from ..stores import Store
+from .addresses import Addresses
+from .allowances import Allowance, Allowances, Limit
+from .permit import Permit
+
+#: Where the app keeps them; nothing is there where there are no limits.
+LIMITS: Final = "bide.limits"
+
+_SETTING: Final = {"publish": "BIDE_RATE_PUBLISH", "subscribe": "BIDE_RATE_SUBSCRIBE"}
+#: Limits of claims that are remembered; above it all are forgotten.
+MOST_CLAIMS: Final = 1000
+
+
+class Leave:
+    """What one request may do. `whose` it is, `client` is for whom its poll is counted, None where polls are not, and
+    `pace_seconds` how long that waits at least where there is no event."""
+
+    __slots__ = ("_known", "_limits", "client", "pace_seconds", "whose")
+
+    def __init__(self, known: Allowances, limits: tuple[Limit, ...], whose: str) -> None:
+        self._known = known
+        self._limits = limits
+        self.whose = whose
+        self.client: str | None = None
+        self.pace_seconds = 0.0
+
+    def spend(self, hits: int) -> None:
+        """It has done so much."""
+        for limit in self._limits:
+            # Found anew: a poll waits for longer than an unused allowance is remembered.
+            self._known.spend(limit, self.whose, hits)
+
+    def empty(self) -> None:
+        """An answer without an event was sent."""
+        self.spend(1)
+
+
+class Limits:
+    """The limits of one worker. Calls may switch greenlets, for a moment."""
+
+    def __init__(self, settings: Settings, store: Store, workers: int) -> None:
+        self._workers = max(1, workers)
+        self._addresses = Addresses(settings.forwarded_allow_ips)
+        self._counts_polls = settings.max_polls_per_client > 0
+        self._most_seconds = settings.max_timeout_seconds
+        rates = {"publish": settings.rate_publish, "subscribe": settings.rate_subscribe}
+        counters = store.counters() if settings.has_key or any(rates.values()) else None
+        self._is_shared = counters is not None
+        clock = time.monotonic if counters is None else lambda: store.now_us() / 1e6
+        self._known = Allowances(counters, clock)
+        self._claims: dict[tuple[str, Rate], Limit] = {}
+        self._settings = {
+            kind: () if rate is None else (self._limit(kind, rate, _SETTING[kind]),) for kind, rate in rates.items()
+        }
+
+    def publish(self, environ: Mapping[str, Any], permit: Permit | None) -> Leave | None:
+        """A publish came, which is counted as one to one channel. None where it has no limit. Raises RateLimited."""
+        limits = self._of("publish", permit)
+        if not limits:
+            return None
+        leave = Leave(self._known, limits, self._whose(environ, permit))
+        self._check(leave, limits)
+        leave.spend(1)
+        return leave
+
+    def poll(self, environ: Mapping[str, Any], permit: Permit | None) -> Leave | None:
+        """A poll came. None where it has no limit. Raises RateLimited."""
+        limits = self._of("subscribe", permit)
+        if not limits and not self._counts_polls:
+            return None
+        leave = Leave(self._known, limits, self._whose(environ, permit))
+        if self._counts_polls:
+            leave.client = leave.whose
+        leave.pace_seconds = min(self._check(leave, limits), self._most_seconds)
+        return leave
+
+    def _of(self, kind: str, permit: Permit | None) -> tuple[Limit, ...]:
+        limits = self._settings[kind]
+        claim = permit.rates.get(kind) if permit is not None and permit.rates else None
+        return limits if claim is None else (*limits, self._claim(kind, claim))
+
+    def _whose(self, environ: Mapping[str, Any], permit: Permit | None) -> str:
+        return "ip:" + self._addresses.of(environ) if permit is None else "sub:" + permit.subject
+
+    def _check(self, leave: Leave, limits: tuple[Limit, ...]) -> float:
+        """Raise RateLimited unless all the limits admit it; how long a poll is to take."""
+        pace = 0.0
+        for limit in limits:
+            allowance = self._known.of(limit, leave.whose)
+            if not self._known.admits(allowance):
+                raise _refusal(allowance, self._known.clock())
+            pace = max(pace, allowance.pace_seconds(self._known.clock()))
+        return pace
+
+    def _limit(self, kind: str, rate: Rate, source: str) -> Limit:
+        return Limit(kind, *rate, source, workers=self._workers, shared=self._is_shared)
+
+    def _claim(self, kind: str, rate: Rate) -> Limit:
+        found = self._claims.get((kind, rate))
+        if found is None:
+            if len(self._claims) >= MOST_CLAIMS:
+                self._claims.clear()
+            found = self._claims[kind, rate] = self._limit(kind, rate, f"the token's claim bide.rate.{kind}")
+        return found
+
+
+def limits_of(settings: Settings, store: Store, workers: int) -> Limits | None:
+    """The limits that there are; None where there are none, and no tokens that may have some."""
+    if not (settings.has_key or settings.rate_publish or settings.rate_subscribe or settings.max_polls_per_client):
+        return None
+    return Limits(settings, store, workers)
+
+
+def _refusal(allowance: Allowance, now: float) -> RateLimited:
+    limit = allowance.limit
+    what = "publishes" if limit.kind == "publish" else "polls answered without an event"
+    seconds = max(1, math.ceil(allowance.wait_seconds(now)))
+    return RateLimited(
+        f"At most {limit.amount:,} {what} in {limit.seconds:,} s ({limit.source}): try again in {seconds:,} s",
+        retry_after=seconds,
+        policy=(limit.kind, limit.amount, limit.seconds),
+    )
