@@ -78,7 +78,7 @@ USED = [
 ]
 
 
-@pytest.mark.parametrize("entry", USED, ids=str)
+@pytest.mark.parametrize("entry", USED, ids=lambda entry: f"{entry['kty']} {list(entry)[-1]}")
 def test_a_key_that_is_for_this_is_used(entry):
     assert len(jwks.read(json.dumps({"keys": [entry]}).encode())) == 1
 
