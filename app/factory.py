@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import access, channels, guard, service
+from . import access, channels, guard, scrub, service
 from .access import admission, cors, exposure, keys, limits, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     app = ChannelsFlask(__package__, static_folder=None)
     app.extensions["bide"] = server
     ours = [blueprint.name for blueprint in BLUEPRINTS]
+    scrub.scrub_logs()
     app.url_map.merge_slashes = False  # an address with a slash too many is an unknown one, not a redirect
     if settings.cors_origins:
         cors.register(app, settings.cors_origins, ours)

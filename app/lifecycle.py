@@ -29,6 +29,7 @@ from . import guard
 from .errors import StoreUnavailable
 from .notifier import Notifier
 from .presence import Presence
+from .scrub import scrub
 from .stores import Store
 
 if TYPE_CHECKING:  # a module of stubs, there for the type checker alone
@@ -185,6 +186,7 @@ class Gate:
         client, response = environ.get("gunicorn.socket"), getattr(start_response, "__self__", None)
         if hasattr(client, "hold") and isinstance(response, GunicornResponse):
             environ[PARKS] = True  # a layer around this one that has a start_response of its own wants a whole answer
+        scrub(environ, getattr(response, "req", None))
         body = self._wsgi(environ, start_response)
         connections = self.connections
         if connections is not None and (
