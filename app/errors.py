@@ -9,6 +9,7 @@
     ├── Forbidden               403  not allowed, whoever asks
     │   ├── ForeignOrigin       403  a web page of another origin asks
     │   └── NotAllowed          403  the token does not allow it
+    ├── NoTokens                404  there is no key, and so nothing to do with tokens
     ├── ChannelNotFound         404
     ├── NotAtThisAddress        404  the private address has nothing for clients
     ├── BodyTimeout             408  the body did not arrive in time
@@ -108,6 +109,12 @@ class ForeignOrigin(Forbidden):
 class NotAllowed(Forbidden):
     kind = "not-allowed"
     title = "The token does not allow that"
+
+
+class NoTokens(BideError):
+    status = 404
+    kind = "no-tokens"
+    title = "This server has no tokens"
 
 
 class ChannelNotFound(BideError):

@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     answers.register(app)
     if source is not None:
         tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
-        admission.register(app, tokens, ours)
+        admission.register(app, settings, tokens, ours)
     if isinstance(source, Provider):
         source.on_loss = tokens.forget
         server.lifecycle.spawn(source.keep)

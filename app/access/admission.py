@@ -14,14 +14,13 @@ from flask import Flask
 
 from ..config import Settings
 from ..dispatch import current_request
-from ..errors import Forbidden, Unauthorized
+from ..errors import Forbidden
+from .credentials import Credentials, of_header
 from .permit import Permit, Right
 from .tokens import Tokens
 
 #: Where a request's permit is in its environ; none where there is no key.
 PERMIT: Final = "bide.permit"
-
-SCHEME: Final = "bearer "
 
 
 class Need(NamedTuple):
@@ -36,10 +35,15 @@ class Nothing(NamedTuple):
     """The call is open to anyone."""
 
 
+class Bearer(NamedTuple):
+    """A valid token, whatever it allows, that was given as Authorization: no browser sends that by itself."""
+
+
 OPEN: Final = Nothing()
+BEARER: Final = Bearer()
 
 #: By endpoint. Read top to bottom it says who may do what.
-NEEDS: Final[Mapping[str, Need | Nothing]] = {
+NEEDS: Final[Mapping[str, Need | Bearer | Nothing]] = {
     "channels.publish": Need("publish", "channel"),
     "channels.publish_several": Need("publish", "body"),
     "channels.subscribe": Need("subscribe", "channels"),
@@ -49,16 +53,22 @@ NEEDS: Final[Mapping[str, Need | Nothing]] = {
     "channels.history": Need("subscribe", "channel"),
     "channels.subscribers": Need("presence", "channel"),
     "channels.delete": Need("admin", "channel"),
+    "access.begin_session": BEARER,
+    "access.end_session": OPEN,
     "service.greet": OPEN,
     "service.alive": OPEN,
     "service.ready": OPEN,
     "service.describe": OPEN,
 }
 
+#: What takes a token in the query too, where any call does.
+IN_QUERY: Final = frozenset(["channels.subscribe"])
 
-def register(app: Flask, tokens: Tokens, ours: Iterable[str]) -> None:
+
+def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]) -> None:
     """Let in whose tokens allow what they ask for, and nobody else; `ours` are the blueprints that the table is of."""
     names = frozenset(ours)
+    credentials = Credentials(settings.cors_origins, IN_QUERY if settings.token_in_query else ())
 
     def admit() -> None:
         request = current_request()
@@ -73,26 +83,16 @@ def register(app: Flask, tokens: Tokens, ours: Iterable[str]) -> None:
             if rule.endpoint.partition(".")[0] in names:
                 raise Forbidden("Nobody may call this: it is not said what it needs")
             return
-        if isinstance(need, Need):
-            permit = environ[PERMIT] = tokens.permit(bearer(environ))
+        if not isinstance(need, Nothing):
+            token = of_header(environ) if need is BEARER else credentials.find(environ, rule.endpoint)
+            permit = environ[PERMIT] = tokens.permit(token)
             named: dict[str, str] = request.view_args or {}
-            if need.of == "channels":
+            if isinstance(need, Need) and need.of == "channels":
                 permit.check(need.right, named["channels"].split(","))
-            elif need.of == "channel":
+            elif isinstance(need, Need) and need.of == "channel":
                 permit.check(need.right, (named["channel"],))
 
     app.before_request(admit)
-
-
-def bearer(environ: Mapping[str, Any]) -> str:
-    """The request's token. Raises Unauthorized where there is none."""
-    header: str | None = environ.get("HTTP_AUTHORIZATION")
-    if header is None:
-        raise Unauthorized("Give a token: Authorization: Bearer <token>", code=None)
-    if header[: len(SCHEME)].lower() != SCHEME:
-        # RFC 6750, section 3.1: who used another method is told no error code.
-        raise Unauthorized("Authorization is to be Bearer <token>", code=None)
-    return header[len(SCHEME) :].strip(" ")
 
 
 def permit_of(environ: Mapping[str, Any], settings: Settings) -> Permit | None:

@@ -12,6 +12,7 @@ that is open in it. Two rules stand against that:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,7 +45,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.before_request(check)
 
 
-def check_host(environ: dict[str, Any]) -> None:
+def check_host(environ: Mapping[str, Any]) -> None:
     """Refuse a request for another name than localhost, or one that a proxy forwarded. Raises ForeignHost."""
     host: str = environ.get("HTTP_HOST", "")
     name, port = split_host(host)
@@ -62,7 +63,7 @@ def check_host(environ: dict[str, Any]) -> None:
         )
 
 
-def check_origin(environ: dict[str, Any], listed: frozenset[str]) -> None:
+def check_origin(environ: Mapping[str, Any], listed: frozenset[str]) -> None:
     """Refuse what a page of a foreign origin sends. Raises ForeignOrigin."""
     origin: str | None = environ.get("HTTP_ORIGIN")
     if origin in listed:
@@ -73,6 +74,13 @@ def check_origin(environ: dict[str, Any], listed: frozenset[str]) -> None:
         )
 
 
+def require_origin(environ: Mapping[str, Any], listed: frozenset[str]) -> None:
+    """As `check_origin`, and refuse what does not say from where it comes. Raises ForeignOrigin."""
+    if "HTTP_ORIGIN" not in environ:
+        raise ForeignOrigin("By cookie that needs an Origin, the server's own or one of BIDE_CORS_ORIGINS")
+    check_origin(environ, listed)
+
+
 def split_host(host: str) -> tuple[str, str]:
     """Name and port of a Host header; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
@@ -81,11 +89,11 @@ def split_host(host: str) -> tuple[str, str]:
     return name, port
 
 
-def _is_own(origin: str, environ: dict[str, Any]) -> bool:
-    """Whether the origin is the request's own: the same host and port. The scheme may differ, since a proxy in front
-    may speak TLS to the browser and plain HTTP to us."""
+def _is_own(origin: str, environ: Mapping[str, Any]) -> bool:
+    """Whether the origin is the request's own: the same host and port. It may be https for plain HTTP, since a proxy in
+    front may speak TLS to the browser; not the other way round: what speaks for a page without TLS may be anybody."""
     scheme, _, place = origin.partition("://")
-    if scheme not in DEFAULT_PORTS or not place:
+    if scheme not in DEFAULT_PORTS or not place or (scheme == "http" and environ.get("wsgi.url_scheme") == "https"):
         return False
     name, port = split_host(place.lower())
     own_name, own_port = split_host(environ.get("HTTP_HOST", "").lower())

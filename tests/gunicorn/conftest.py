@@ -10,7 +10,15 @@ from tests.support.servers import Server
 #: Faults and full workers, where the two have least in common; and conformance (tests/conformance) has targets of both.
 ON_BOTH = {"test_clock", "test_full", "test_kill", "test_presence"}
 #: These choose their workers themselves.
-AS_THEY_SAY = {"test_hostile_bodies", "test_hostile_heads", "test_jwks", "test_limits", "test_parked", "test_rates"}
+AS_THEY_SAY = {
+    "test_hostile_bodies",
+    "test_hostile_heads",
+    "test_jwks",
+    "test_limits",
+    "test_parked",
+    "test_rates",
+    "test_scrubbed",
+}
 
 
 @pytest.fixture(scope="session", autouse=True, params=["bide", "gevent"])
