@@ -15,6 +15,8 @@ QUERIES = [
     f"access_token={SECRET}",
     f"timeout=0&access_token={SECRET}&limit=3",
     f"access%5ftoken={SECRET}",
+    f"access_%74%6Fken={SECRET}",
+    f"access_to%6Ben={SECRET}",
     f"%61%63%63%65%73%73%5F%74%6F%6B%65%6E={SECRET}",
     f"access_token={SECRET}&access_token={SECRET}",
     f"access_token=;{SECRET}",
@@ -126,7 +128,7 @@ def log():
             written.append(self.format(record))
 
     handler = Handler()
-    loggers = [logging.getLogger(name) for name in ("bide", "gunicorn.error", "gunicorn.access")]
+    loggers = [logging.getLogger(name) for name in ("bide", "gunicorn.error", "gunicorn.access", "werkzeug")]
     for logger in loggers:
         logger.addHandler(handler)
     yield written
@@ -134,7 +136,7 @@ def log():
         logger.removeHandler(handler)
 
 
-@pytest.mark.parametrize("name", ["bide", "gunicorn.error", "gunicorn.access"])
+@pytest.mark.parametrize("name", ["bide", "gunicorn.error", "gunicorn.access", "werkzeug"])
 @pytest.mark.parametrize("line", LINES)
 def test_no_token_is_logged(log, name, line):
     logger = logging.getLogger(name)

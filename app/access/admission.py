@@ -15,7 +15,7 @@ from flask import Flask
 from ..config import Settings
 from ..dispatch import current_request
 from ..errors import Forbidden
-from .credentials import Credentials, of_header
+from .credentials import Credentials
 from .permit import Permit, Right
 from .tokens import Tokens
 
@@ -35,15 +35,15 @@ class Nothing(NamedTuple):
     """The call is open to anyone."""
 
 
-class Bearer(NamedTuple):
-    """A valid token, whatever it allows, that was given as Authorization: no browser sends that by itself."""
+class Valid(NamedTuple):
+    """Any valid token does, whatever it allows."""
 
 
 OPEN: Final = Nothing()
-BEARER: Final = Bearer()
+VALID: Final = Valid()
 
 #: By endpoint. Read top to bottom it says who may do what.
-NEEDS: Final[Mapping[str, Need | Bearer | Nothing]] = {
+NEEDS: Final[Mapping[str, Need | Valid | Nothing]] = {
     "channels.publish": Need("publish", "channel"),
     "channels.publish_several": Need("publish", "body"),
     "channels.subscribe": Need("subscribe", "channels"),
@@ -53,7 +53,7 @@ NEEDS: Final[Mapping[str, Need | Bearer | Nothing]] = {
     "channels.history": Need("subscribe", "channel"),
     "channels.subscribers": Need("presence", "channel"),
     "channels.delete": Need("admin", "channel"),
-    "access.begin_session": BEARER,
+    "access.begin_session": VALID,
     "access.end_session": OPEN,
     "service.greet": OPEN,
     "service.alive": OPEN,
@@ -84,8 +84,7 @@ def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]
                 raise Forbidden("Nobody may call this: it is not said what it needs")
             return
         if not isinstance(need, Nothing):
-            token = of_header(environ) if need is BEARER else credentials.find(environ, rule.endpoint)
-            permit = environ[PERMIT] = tokens.permit(token)
+            permit = environ[PERMIT] = tokens.permit(credentials.find(environ, rule.endpoint))
             named: dict[str, str] = request.view_args or {}
             if isinstance(need, Need) and need.of == "channels":
                 permit.check(need.right, named["channels"].split(","))

@@ -64,7 +64,8 @@ def of_header(environ: Mapping[str, Any]) -> str:
     if header is None:
         raise Unauthorized(GIVE, code=None)
     if header[: len(SCHEME)].lower() != SCHEME:
-        raise Unauthorized("Authorization is to be Bearer <token>", code="invalid_request")
+        # RFC 6750, section 3.1: who used another method is told no error code.
+        raise Unauthorized("Authorization is to be Bearer <token>", code=None)
     return header[len(SCHEME) :].strip(" ")
 
 

@@ -28,7 +28,7 @@ MAX_TOKEN_BYTES: Final = 4000
 MAX_AGE_SECONDS: Final = 400 * 86400
 ATTRIBUTES: Final = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
-#: RFC 6750, section 2.1. PyJWT overlooks other characters in a signature.
+#: RFC 6750, section 2.1; all of them may be in a cookie. That a verified token has no others is PyJWT's word alone.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch
 
 

@@ -5,6 +5,9 @@ from http.cookies import SimpleCookie
 
 import pytest
 
+from app.access.permit import Permit
+from app.access.tokens import Tokens
+from app.revocations import Revocations
 from tests.access.asking import OWN, POLL, SECRET, bearer, cookie, in_query, refused, token
 from tests.support.app import problem, serving
 
@@ -59,12 +62,12 @@ def test_the_cookie_ends_with_the_token(client):
 
 
 def test_a_session_is_begun_with_authorization_alone(client):
-    for headers in ({}, {**cookie(token()), **OWN}):
+    for headers in ({}, cookie(token()), {**cookie(token()), **OWN}):
         answer = client.post("/auth/session", headers=headers)
-        assert answer.status_code == 401
-        assert "Authorization" in problem(answer)["detail"]
+        assert answer.status_code == (401 if not headers or OWN.items() <= headers.items() else 403)
         assert "Set-Cookie" not in answer.headers
     assert client.post(f"/auth/session?access_token={token()}").status_code == 401
+    assert client.post(f"/auth/session?access_token={token()}", headers=bearer(token())).status_code == 401
     assert client.post("/auth/session", headers={**bearer(token()), "Origin": "http://evil.example"}).status_code == 403
     # The new one takes the place of the old one.
     assert client.post("/auth/session", headers={**bearer(token()), **cookie("old")}).status_code == 200
@@ -77,14 +80,14 @@ def test_a_token_that_no_browser_would_keep_is_told_so(client):
     begun(client, token(bide={"subscribe": ["x" * 2500]}))
 
 
-def test_a_token_cannot_say_anything_else_in_the_cookie(client):
-    """What is no part of base64 PyJWT overlooks in a signature."""
-    text = token()
-    for more in ("; Domain=example.com", ";", "\t", " x", ",", '"', "\xe4"):
-        answer = client.post("/auth/session", headers=bearer(text[:-3] + more + text[-3:]))
-        assert answer.status_code in (400, 401)
-        assert "Set-Cookie" not in answer.headers
-        assert text not in answer.text
+@pytest.mark.parametrize("more", ["; Domain=example.com", ";", "\t", " x", ",", '"', "\xe4", "=a"])
+def test_a_token_cannot_say_anything_else_in_the_cookie(client, monkeypatch, more):
+    """Whatever a verifier overlooks in one."""
+    valid = Permit("ann", {}, expires_at=time.time() + 600, revoked=Revocations())
+    monkeypatch.setattr(Tokens, "permit", lambda self, text: valid)
+    begun(client, "a.b.c")
+    answer = begun(client, f"a.b.c{more}d", 400)
+    assert "Set-Cookie" not in answer.headers
 
 
 def test_a_browser_forgets_its_session(client):
