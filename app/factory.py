@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import access, channels, guard, scrub, service
+from . import access, channels, guard, scrub, service, tls
 from .access import admission, cors, exposure, keys, limits, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
@@ -63,8 +63,15 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
             private.check(settings.private_address, worker.sockets)
         if worker is not None:
             exposure.check(settings, worker.sockets)
+        if worker is not None and settings.tls_cert and not worker.cfg.is_ssl:
+            raise SettingsError(
+                f"{tls.CERT} cannot be used: this gunicorn speaks plain HTTP; "
+                "start `bide serve` or scripts/server, or give it --certfile and --keyfile instead"
+            )
         source = _keys(settings)
         opening = True
+        if worker is not None and settings.tls_cert and worker.cfg.certfile == settings.tls_cert:
+            _check_tls(settings, is_first=worker.age <= worker.cfg.workers)
         server = Server(settings, open_store(settings.store_url, settings.policy))
     except (SettingsError, StoreUnavailable) as error:
         if worker is None:
@@ -72,7 +79,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         with contextlib.suppress(OSError):  # the disk that is full may be the log's too
             print(f"bide: {error}", file=sys.stderr, flush=True)
         if opening and worker.age > worker.cfg.workers:
-            # Not the start: others may be serving, and what is wrong with the file must not end them with this one.
+            # Not the start: others may be serving, and what is wrong with a file must not end them with this one.
             # Longer each time: a disk may stay full for a night.
             time.sleep(min(AGAIN_SECONDS * (worker.age - worker.cfg.workers), MOST_SECONDS))
             sys.exit(AGAIN)
@@ -117,6 +124,13 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     else:
         server.lifecycle.start(None, gate, 0)
     return app
+
+
+def _check_tls(settings: Settings, *, is_first: bool) -> None:
+    """Say what is wrong with files that may be others than those that the master started with."""
+    warning = tls.check(settings.tls_cert, settings.tls_key)
+    if warning is not None and not is_first:
+        print(f"bide: {warning}", file=sys.stderr, flush=True)
 
 
 def _keys(settings: Settings) -> keys.Keys | None:

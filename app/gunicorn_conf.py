@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import gc
 import signal
+import ssl
 import sys
+from collections.abc import Callable
 
+from . import tls
 from .config import Settings, bindable
 from .errors import SettingsError
 
 try:
     _settings = Settings.from_environment()
+    _warning = tls.check(_settings.tls_cert, _settings.tls_key) if _settings.tls_cert else None
 except SettingsError as error:
     sys.exit(f"bide: {error}")
+if _warning is not None:
+    print(f"bide: {_warning}", file=sys.stderr, flush=True)
 
 bind = [_settings.bind]
 if _settings.private_address is not None:
@@ -29,6 +35,10 @@ worker_class = f"{__package__}.worker.Worker"
 # Polls, and as many again of connections that are idle between two of them would do; the app refuses polls above
 # BIDE_MAX_POLLS with 503, so that the pool, whose end clients meet as silence, never fills.
 worker_connections = _settings.max_polls + 1000
+
+# Read by each worker, so that a reload takes new ones.
+certfile = _settings.tls_cert or None
+keyfile = _settings.tls_key or None
 
 # Connections that come at once after a restart wait here; the system's own bound is net.core.somaxconn.
 backlog = 4096
@@ -56,6 +66,11 @@ preload_app = False
 
 # Its socket has one path for each user: two servers would fight over it.
 control_socket_disable = True
+
+
+def ssl_context(config: object, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """TLS as app/tls.py has it, for gunicorn's own --certfile too."""
+    return tls.harden(default())
 
 
 def post_fork(server: object, worker: object) -> None:

@@ -94,9 +94,10 @@ class Server:
     `folder` holds its data and logs, and with `conf=False` is where it is started from: a folder without
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
-    files, certificate and key. With `by_modes` the modes of files hold for it, though root runs the tests. Of several
-    `listeners` the tests use the first. The worker is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which
-    tests/gunicorn/conftest.py chooses for all that do not say.
+    files, certificate and key, told by BIDE_TLS_*, and with `conf=False` by gunicorn's own options. With `by_modes` the
+    modes of files hold for it, though root runs the tests. Of several `listeners` the tests use the first. The worker
+    is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which tests/gunicorn/conftest.py chooses for all that
+    do not say.
     """
 
     gevent = False
@@ -128,7 +129,9 @@ class Server:
         self._by_modes = by_modes
         self._app = INSPECTED if inspected else "wsgi:app"
         self._options = [*options, *(["-k", "gevent"] if conf and (self.gevent if gevent is None else gevent) else [])]
-        if tls:
+        if tls and conf:
+            self.env = {"BIDE_TLS_CERT": tls[0], "BIDE_TLS_KEY": tls[1], **self.env}
+        elif tls:
             self._options += ["--certfile", str(tls[0]), "--keyfile", str(tls[1])]
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(listeners)]
         self.addresses = [listener.getsockname() for listener in self._listeners]
