@@ -3,11 +3,13 @@
 import logging
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 from flask import request
+from hypothesis import strategies
 
 from app.scrub import HIDDEN, QUERY_TOKENS, scrub, scrub_logs
-from tests.support.app import serving
+from tests.support.app import law, serving
 
 SECRET = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln"
 
@@ -164,3 +166,23 @@ def test_other_lines_are_logged_as_they_are(log):
     logger.error("%(r)s", atoms)
     logger.error("Give a token: Authorization: Bearer <token>")
     assert log == ["GET /a%20b HTTP/1.1", "Give a token: Authorization: Bearer <token>"]
+
+
+SPELT = strategies.lists(strategies.integers(0, 2), min_size=12, max_size=12).map(
+    lambda ways: "".join(
+        (c, f"%{ord(c):02x}", f"%{ord(c):02X}")[way] for c, way in zip("access_token", ways, strict=True)
+    )
+)
+AROUND = strategies.text(
+    strategies.characters(min_codepoint=33, max_codepoint=126, exclude_characters='#"&='), max_size=20
+)
+
+
+@law
+@hypothesis.given(name=SPELT, before=AROUND, after=AROUND)
+def test_no_spelling_of_the_name_hides_a_token(name, before, after):
+    asked = environ(f"/subscribe/news?{before}&{name}={SECRET}&{after}=1")
+    scrub(asked, None)
+    assert asked[QUERY_TOKENS].texts == (SECRET,)
+    assert asked["RAW_URI"] == f"/subscribe/news?{before}&{name}={HIDDEN}&{after}=1"
+    assert SECRET not in repr(asked)

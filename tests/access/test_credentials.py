@@ -1,11 +1,13 @@
 """Where a request's token comes from, each way by itself and beside the others; and what a cookie alone may not do."""
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from app.access.credentials import of_cookie
 from app.errors import Unauthorized
 from tests.access.asking import FOREIGN, OWN, POLL, SECRET, bearer, cookie, in_query, refused, token
-from tests.support.app import problem, serving
+from tests.support.app import law, problem, serving
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +175,25 @@ def test_where_there_is_no_key_a_token_is_ignored():
         for headers in (bearer("x"), cookie("x; __Host-bide=y"), {}):
             assert client.get(in_query("x"), headers=headers).status_code == 200
             assert client.post("/publish/news", json={"message": 1}, headers=headers).status_code == 200
+
+
+# Whatever else
+
+#: What a header or a query may hold, as far as gunicorn lets it through.
+ANYTHING = strategies.text(
+    strategies.characters(codec="latin-1", min_codepoint=32, exclude_characters="\x7f"), max_size=60
+)
+PIECES = strategies.sampled_from(["__Host-bide=", "Bearer ", "access_token=", ";", "=", '"', "&", "%", ".", "e30", " "])
+ODD = strategies.lists(PIECES | ANYTHING, max_size=6).map("".join)
+
+
+@law
+@hypothesis.given(authorization=strategies.none() | ODD, cookie_=ODD, query=ODD)
+def test_nothing_that_a_client_sends_is_an_error_of_the_server(with_query, authorization, cookie_, query):
+    # As it came: Werkzeug's client would write it anew.
+    environ = {"HTTP_COOKIE": cookie_, "QUERY_STRING": query, "RAW_URI": f"/?{query}"}
+    if authorization is not None:
+        environ["HTTP_AUTHORIZATION"] = authorization
+    for method, path in (("GET", "/subscribe/news"), ("POST", "/auth/session"), ("DELETE", "/auth/session")):
+        answer = with_query.open(path, method=method, environ_overrides=environ)
+        assert answer.status_code in (204, 401, 403)
