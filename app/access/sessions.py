@@ -59,10 +59,7 @@ def end() -> Response:
         raise _no_tokens()
     if COOKIE in environ.get("HTTP_COOKIE", ""):
         origins.require_origin(environ, server.settings.cors_origins)
-    response = Response(status=204)
-    # What is not there has no type: Flask would call it text/html.
-    del response.headers["Content-Type"]
-    response.headers["Cache-Control"] = "no-store"
+    response = Answer(b"", None, 204)
     response.headers["Set-Cookie"] = f"{COOKIE}=; Max-Age=0; {ATTRIBUTES}"
     return response
 

@@ -92,7 +92,7 @@ BAD_CLAIMS = [
 ]
 
 
-@pytest.mark.parametrize(("claim", "value", "told"), BAD_CLAIMS, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("claim", "value", "told"), BAD_CLAIMS, ids=range(len(BAD_CLAIMS)))
 def test_a_claim_that_is_not_what_it_should_be_is_refused(client, caplog, claim, value, told):
     detail = refused(client, signed(HS256, claims(**{claim: value})), caplog)
     assert told in detail
@@ -123,7 +123,7 @@ GOOD_CLAIMS = [
 ]
 
 
-@pytest.mark.parametrize("more", GOOD_CLAIMS, ids=str)
+@pytest.mark.parametrize("more", GOOD_CLAIMS, ids=range(len(GOOD_CLAIMS)))
 def test_claims_that_are_as_they_should_be_are_accepted(client, more):
     assert ask(client, signed(HS256, claims(**more))).status_code == 200
 
