@@ -67,9 +67,8 @@ class Patterns:
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = [text for text in texts if is_pattern(text)]
         self._names = frozenset(text for text in self.texts if not text.endswith("*"))
-        prefixes = [text[:-1] for text in self.texts if text.endswith("*")]
-        self._prefixes = tuple(prefix for prefix in prefixes if not is_own(prefix))
-        self._own_prefixes = tuple(prefix for prefix in prefixes if is_own(prefix))
+        self._prefixes = tuple(text[:-1] for text in self.texts if text.endswith("*"))
+        self._own_prefixes = tuple(prefix for prefix in self._prefixes if is_own(prefix))
 
     def matches(self, channel: str) -> bool:
         """As `pattern_matches` for any of them."""

@@ -104,6 +104,13 @@ def test_a_claim_that_is_required_is_there_and_not_null(client, caplog, claim):
     assert claim in refused(client, signed(HS256, claims() | {claim: None}), caplog)
 
 
+@pytest.mark.parametrize("error", [ValueError, TypeError, OverflowError, RecursionError])
+def test_what_pyjwt_stumbles_over_is_no_token(client, caplog, error):
+    """It once did over an iat of infinity."""
+    with mock.patch.object(tokens.jwt, "decode", side_effect=error):
+        refused(client, minted(), caplog)
+
+
 GOOD_CLAIMS = [
     {"exp": NOW + 600.5},
     {"exp": 1e18},
