@@ -49,6 +49,8 @@ UNUSED = [
     jwk(RSA, n=["x"]),
     jwk(RSA, n=segment(b"\xff" * 100_000)),
     jwk(RSA, secret=True),
+    jwk(RSA, p="AQAB"),
+    jwk(EC, k="AQAB"),
     jwk("RSA 1024"),
     jwk(ED, crv="X25519"),
     jwk(ED, crv="Ed448"),
