@@ -33,4 +33,5 @@ def refused(answer, says, code="invalid_request", status=401):
     assert answer.status_code == status, answer.text
     assert says in problem(answer)["detail"]
     if status == 401:
-        assert answer.headers["WWW-Authenticate"] == f'Bearer realm="bide", error="{code}"'
+        told = "" if code is None else f', error="{code}"'
+        assert answer.headers["WWW-Authenticate"] == f'Bearer realm="bide"{told}'

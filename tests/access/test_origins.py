@@ -98,6 +98,15 @@ def test_a_page_of_another_origin_may_not(origin, host):
         check_origin(environ(host, origin=origin), frozenset())
 
 
+def test_a_page_without_tls_is_of_another_origin_than_a_server_that_is_asked_with_it():
+    """Whoever is on the way to `http://example.com` could have written it. Both have ports that nobody writes."""
+    asked = {**environ("example.com", origin="http://example.com"), "wsgi.url_scheme": "https"}
+    with pytest.raises(ForeignOrigin):
+        check_origin(asked, frozenset())
+    check_origin({**asked, "HTTP_ORIGIN": "https://example.com"}, frozenset())
+    check_origin(asked, frozenset(["http://example.com"]))
+
+
 @pytest.mark.parametrize("origin", ["http://[", "http://[localhost:8000", "http://localhost]:8000", "http://\u2100.c"])
 def test_what_is_no_origin_is_a_foreign_one(origin):
     with pytest.raises(ForeignOrigin):
