@@ -41,6 +41,8 @@ apt_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     say "installing $* with apt-get"
     (
+        # One after another: a second one finds dpkg locked, and loses the policy when the first is done.
+        if command -v flock >/dev/null; then flock 8; fi
         # The tests want programs, not services: nginx would take port 80,.
         if [ ! -e "$policy" ]; then
             trap 'rm -f "$policy"' EXIT
@@ -48,7 +50,7 @@ apt_install() {
         fi
         apt-get update -qq >/dev/null &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
-    )
+    ) 8</usr/sbin
 }
 
 # Prints the Python to build on: PYTHON if it is set, else the first on the path that is new enough.

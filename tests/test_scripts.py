@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -310,6 +311,30 @@ def test_the_checks_come_before_the_tests(tools: Path) -> None:
     assert (types.strip(), tests) == ("mypy", "pytest -n 3 --dist loadfile --no-loadscope-reorder --long")
     for path in SCRIPTS:
         assert str(path.relative_to(ROOT)) in shell.split()
+
+
+def test_what_the_tests_use_is_installed_while_the_code_is_read_and_before_they_run(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, venv = tools / "scripts/test", tools / "scripts/venv.sh"
+    script.write_text(re.sub('(?m)^packages=".*"$', 'packages="of-no-machine"', script.read_text()))
+    venv.write_text(venv.read_text().replace("policy=/usr/sbin/policy-rc.d", "policy=$root/policy-rc.d"))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    ran_file = shlex.quote(str(tools / "ran"))
+    install = (
+        f"for n in $(seq 500); do grep -qs mypy {ran_file} && break; sleep 0.01; done; echo apt-get $* >>{ran_file}"
+    )
+    for name, body in {"id": "echo 0", "apt-get": f'[ "$1" = update ] && exit; {install}'}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    lines = ran(tools, "scripts/test")
+    (installed,) = (number for number, line in enumerate(lines) if line.startswith("apt-get install"))
+    assert lines[installed].endswith(" of-no-machine")
+    assert lines[2].startswith("mypy")
+    assert 2 < installed < len(lines) - 1
+    assert lines[-1].startswith("pytest")
 
 
 def test_a_part_of_the_tests_goes_without_the_checks(tools: Path) -> None:
