@@ -4,6 +4,7 @@ channel     1 to 128 of  A-Z a-z 0-9 _ . : @ ~ -   but not only dots (a path of 
 type        1 to 64 of   A-Z a-z 0-9 _ . : -       but not what transports use for themselves
 client id   1 to 64 of   A-Z a-z 0-9 _ . : -
 pattern     a channel, or a prefix of one that ends in `*`
+subject     1 to 255 printable characters: whose a token is
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections.abc import Iterable
 #: Channels that begin so are the server's own: published by it alone, listed and matched only when named so.
 OWN_PREFIX = "@bide."
 
+#: Stands for a token's subject in a pattern of its claims.
+SUBJECT = "{sub}"
+
 MAX_CHANNEL_CHARACTERS = 128
+MAX_SUBJECT_CHARACTERS = 255
 CHANNEL_RULE = "1 to 128 of A-Z a-z 0-9 _ . : @ ~ - and not only dots"
 TYPE_RULE = "1 to 64 of A-Z a-z 0-9 _ . : - and neither 'error', 'open' nor beginning with 'bide.'"
 
@@ -46,6 +51,10 @@ def is_pattern(text: str) -> bool:
     return _PATTERN(text) is not None
 
 
+def is_subject(text: str) -> bool:
+    return 1 <= len(text) <= MAX_SUBJECT_CHARACTERS and text.isprintable()
+
+
 def is_own(channel: str) -> bool:
     return channel.startswith(OWN_PREFIX)
 
@@ -57,6 +66,18 @@ def pattern_matches(pattern: str, channel: str) -> bool:
     if channel.startswith(OWN_PREFIX) and not pattern.startswith(OWN_PREFIX):
         return False
     return channel.startswith(pattern[:-1])
+
+
+def resolved(pattern: str, subject: str) -> str:
+    """The pattern with the subject in the place of `{sub}`, letter by letter.
+
+    Empty, which is no pattern, where the subject could not be part of a channel's name, and where it would make it a
+    pattern of the server's own channels.
+    """
+    if SUBJECT not in pattern:
+        return pattern
+    found = pattern.replace(SUBJECT, subject) if is_part(subject) else ""
+    return found if is_own(pattern) or not is_own(found) else ""
 
 
 class Patterns:

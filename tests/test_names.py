@@ -6,7 +6,18 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.names import Patterns, is_channel, is_client_id, is_own, is_part, is_pattern, is_type, pattern_matches
+from app.names import (
+    Patterns,
+    is_channel,
+    is_client_id,
+    is_own,
+    is_part,
+    is_pattern,
+    is_subject,
+    is_type,
+    pattern_matches,
+    resolved,
+)
 from tests.support.app import law
 
 CHANNEL_CHARACTERS = string.ascii_letters + string.digits + "_.:@~-"
@@ -159,3 +170,27 @@ def test_what_has_a_channels_characters_can_be_a_part_of_one(text):
 @pytest.mark.parametrize("text", [*NO_NAMES, "x" * 129])
 def test_nothing_else_can_be_a_part_of_a_channel(text):
     assert not is_part(text)
+
+
+@pytest.mark.parametrize("subject", ["ann", "Ann:1", "ann@shop.example", "..", "~"])
+def test_a_pattern_names_the_subject_letter_by_letter(subject):
+    assert resolved("user.{sub}.*", subject) == f"user.{subject}.*"
+    assert resolved("{sub}-{sub}", subject) == f"{subject}-{subject}"
+    assert resolved("user.*", subject) == "user.*"
+
+
+@pytest.mark.parametrize("subject", ["", "ann smith", "a/b", "a,b", "*", "ann*", "{sub}", "änn", "x" * 129])
+def test_a_subject_that_no_channel_can_hold_makes_no_pattern(subject):
+    assert resolved("user.{sub}", subject) == ""
+    assert resolved("user.*", subject) == "user.*"
+
+
+def test_no_subject_reaches_the_servers_own_channels_by_its_name():
+    assert resolved("{sub}", "@bide.x") == ""
+    assert resolved("@{sub}*", "bide.") == ""
+    assert resolved("@bide.{sub}", "ann") == "@bide.ann"
+
+
+def test_a_subject_is_what_can_be_read_and_is_not_too_long():
+    assert all(map(is_subject, ["a", "ann smith", "änn", "x" * 255]))
+    assert not any(map(is_subject, ["", "a\nb", "a\0", "\ud800", "x" * 256]))

@@ -6,20 +6,14 @@ So neither `none` nor a public key taken for a secret (RFC 8725, sections 2.1 an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from ..algorithms import KINDS, algorithm_of
 from ..errors import SettingsError, Unauthorized
-
-#: The least that RS256 is safe with (RFC 7518, section 3.3), and the most that OpenSSL verifies with.
-MIN_RSA_BITS: Final = 2048
-MAX_RSA_BITS: Final = 16384
 
 
 class Key(NamedTuple):
@@ -65,7 +59,7 @@ def secret(text: str) -> Key:
 
 def public(text: str) -> Key:
     """A public key in PEM, or the one in the file of that path. Raises SettingsError."""
-    wanted = "give a public key in PEM (RSA of 2048 bits or more, EC P-256 or Ed25519), or the path of its file"
+    wanted = f"give a public key in PEM ({KINDS}), or the path of its file"
     if "-----BEGIN" not in text:
         try:
             text = Path(text).read_text()
@@ -85,8 +79,5 @@ def public(text: str) -> Key:
 
 def asymmetric(key: object) -> Key | None:
     """A public key with its algorithm; None for one that is not used here, too weak or too large."""
-    if isinstance(key, RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-        return Key(key, "RS256")
-    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return Key(key, "ES256")
-    return Key(key, "EdDSA") if isinstance(key, Ed25519PublicKey) else None
+    algorithm = algorithm_of(key)
+    return None if algorithm is None else Key(key, algorithm)

@@ -1,8 +1,6 @@
 """What one token lets its bearer do: whose it is, until when, and which channels its claims name.
 
-A claim is a list of patterns, exact names or prefixes that end in `*`. `{sub}` in one stands for the token's subject,
-letter by letter: a subject that could not be part of a channel's name makes the pattern match nothing, and none makes
-it a pattern of the server's own channels.
+A claim is a list of patterns, exact names or prefixes that end in `*`, in which `{sub}` stands for the token's subject.
 """
 
 from __future__ import annotations
@@ -13,13 +11,10 @@ from typing import Final, Literal, Protocol, get_args
 
 from ..errors import NotAllowed
 from ..knobs import Rate
-from ..names import Patterns, is_own, is_part
+from ..names import Patterns, is_own, resolved
 
 Right = Literal["publish", "subscribe", "presence", "admin"]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
-
-#: Stands for the token's subject in a pattern.
-SUBJECT: Final = "{sub}"
 
 #: Most tokens have claims for one right or two, and there are many.
 _NO_PATTERNS: Final = Patterns(())
@@ -56,7 +51,9 @@ class Permit:
         self.jti = jti
         self.rates = rates or {}
         self._rights = {
-            right: Patterns(_resolved(claims[right], subject)) if claims.get(right) else _NO_PATTERNS
+            right: Patterns([resolved(pattern, subject) for pattern in claims[right]])
+            if claims.get(right)
+            else _NO_PATTERNS
             for right in RIGHTS
         }
         self._revoked = revoked
@@ -92,13 +89,3 @@ class Permit:
         """Raise NotAllowed unless it may administer everything."""
         if "*" not in self._rights["admin"].texts:
             raise NotAllowed('The token needs the claim bide.admin with the pattern "*"')
-
-
-def _resolved(patterns: Iterable[str], subject: str) -> Iterable[str]:
-    for pattern in patterns:
-        if SUBJECT not in pattern:
-            yield pattern
-        elif is_part(subject):
-            resolved = pattern.replace(SUBJECT, subject)
-            if is_own(pattern) or not is_own(resolved):
-                yield resolved

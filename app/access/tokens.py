@@ -17,6 +17,7 @@ import jwt
 
 from .. import knobs
 from ..errors import Unauthorized
+from ..names import MAX_SUBJECT_CHARACTERS, is_subject
 from . import keys
 from .permit import RIGHTS, Permit, Revoked
 
@@ -26,7 +27,6 @@ LEEWAY_SECONDS: Final = 5
 #: 2 KB each, and long ones up to 14 times their characters: 110 MB at most.
 MOST_KNOWN: Final = 10_000
 MOST_CHARACTERS: Final = 8_000_000
-MAX_SUBJECT_CHARACTERS: Final = 255
 #: What `rate` may bound.
 RATED: Final = frozenset(["publish", "subscribe"])
 
@@ -114,7 +114,7 @@ class Tokens:
 
     def _permit(self, claims: Mapping[str, Any]) -> Permit:
         subject, jti, issued_at, own = (claims.get(name) for name in ("sub", "jti", "iat", "bide"))
-        if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+        if not isinstance(subject, str) or not is_subject(subject):
             raise Unauthorized(f"The token's sub is to be 1 to {MAX_SUBJECT_CHARACTERS} printable characters")
         if jti is not None and not isinstance(jti, str):
             raise Unauthorized("The token's jti is to be a text")
