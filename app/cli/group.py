@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "channels": "List the channels.",
     "history": "Print what is kept of a channel, oldest first.",
     "check": "Try a server by way of everything between here and there, and say what does not come through.",
+    "token": "Print a token: who somebody is, and what he may do.",
     "backup": "Copy the store of this machine while servers use it.",
 }
 INTERRUPTED: Final = 130
