@@ -66,6 +66,16 @@ def _place(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _make(path: Path) -> None:
+    """Make the file where there is none, as one that nobody but its owner reads: tokens bound who reads the events.
+
+    SQLite would leave it to the umask; it gives the log and the index the modes of the file.
+    """
+    # Never one that is there: to close it would end the locks of this process's other connections to it.
+    with contextlib.suppress(OSError):  # what is wrong SQLite meets too, and says
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def mark(path: Path) -> str:
     """Which files lie at the path now: the numbers of the file, its log and its index, 0 where there is none."""
     places = [_place(each) for each in (str(path), f"{path}-wal", f"{path}-shm")]
@@ -123,6 +133,7 @@ class SQLiteFile:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path)
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailable(f"{path} cannot be opened: {error}") from error

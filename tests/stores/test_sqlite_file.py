@@ -56,6 +56,34 @@ def written(opened, path):
     return path
 
 
+@pytest.fixture
+def open_handed():
+    """A process whose files anybody may read, unless it says otherwise."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def modes(path):
+    return {
+        entry.name: oct(entry.stat().st_mode & 0o777) for entry in path.parent.glob(f"{path.name}*") if entry.is_file()
+    }
+
+
+def test_nobody_but_its_owner_reads_a_fresh_file_or_what_lies_beside_it(opened, path, open_handed):
+    store = opened()
+    put(store, "a", 1)
+    assert modes(path) == dict.fromkeys([path.name, f"{path.name}-wal", f"{path.name}-shm"], "0o600")
+    store.close()
+
+
+def test_a_file_that_is_there_keeps_its_modes(opened, path, open_handed):
+    path.touch(0o660)
+    path.chmod(0o660)
+    opened().close()
+    assert modes(path)[path.name] == "0o660"
+
+
 def test_a_fresh_file_has_this_versions_schema(opened, path):
     opened().close()
     assert ask(path, "PRAGMA user_version") == len(sqlite_file.MIGRATIONS)
