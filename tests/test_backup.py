@@ -49,6 +49,11 @@ def test_a_copy_is_one_file(store, file, tmp_path):
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["copy.db"]
 
 
+def test_a_copy_is_read_by_nobody_but_its_owner(store, file, tmp_path):
+    back_up(file, tmp_path / "copy.db")
+    assert oct((tmp_path / "copy.db").stat().st_mode & 0o777) == "0o600"
+
+
 def test_a_copy_is_never_put_in_the_place_of_another_file(store, file, tmp_path):
     (tmp_path / "copy.db").write_text("precious")
     with pytest.raises(SettingsError, match="exists already"):
