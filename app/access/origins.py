@@ -52,14 +52,14 @@ def check_host(environ: Mapping[str, Any]) -> None:
     if name.lower() not in LOCAL_NAMES or not (port == "" or (port.isascii() and port.isdigit())):
         raise ForeignHost(
             f"Without a key only localhost, 127.0.0.1 and [::1] are served, not {host[:200]!r}: "
-            "set BIDE_INSECURE=1 to let anyone who reaches this server publish and read"
+            "set a key (BIDE_JWT_SECRET), or BIDE_INSECURE=1 to let anyone who reaches this server publish and read"
         )
     # One search in one text: a look at each of thirty names would cost every poll ten times as much.
     names = " ".join(environ)
     if "HTTP_FORWARDED" in names or "HTTP_X_FORWARDED_" in names:
         raise ForeignHost(
             "Without a key requests that a proxy forwarded (Forwarded, X-Forwarded-*) are not served: "
-            "set BIDE_INSECURE=1 to let anyone who reaches the proxy publish and read"
+            "set a key (BIDE_JWT_SECRET), or BIDE_INSECURE=1 to let anyone who reaches the proxy publish and read"
         )
 
 
