@@ -86,6 +86,9 @@ def test_its_references_lead_somewhere_and_nothing_is_described_for_nobody():
     for reference in used:
         resolved(DESCRIPTION, {"$ref": reference})
     components = {f"#/components/{kind}/{name}" for kind, named in DESCRIPTION["components"].items() for name in named}
+    # These are named without a reference.
+    needed = [DESCRIPTION["security"], *(operation.get("security", []) for _, _, operation in OPERATIONS)]
+    used |= {f"#/components/securitySchemes/{name}" for all_of in needed for one in all_of for name in one}
     # No operation is one that its path does not have: what comes then is described for who reads the text.
     assert components - used == {"#/components/responses/MethodNotAllowed"}
 
