@@ -41,19 +41,21 @@ MOST_KNOWN: Final = 50_000
 
 
 class Limit:
-    """At most `amount` hits of a kind in `seconds`, by a rule that `source` names.
+    """At most `amount` hits of a kind in `seconds`, as the server's setting or a token's claim has it.
 
     `here` is how many there may be as far as this worker counts: all of them where it `shares` a counter, its share
     otherwise. `share` is what it lets in while it counts alone.
     """
 
-    __slots__ = ("amount", "block", "here", "kind", "seconds", "share", "shares", "source")
+    __slots__ = ("amount", "block", "here", "is_claim", "kind", "seconds", "share", "shares")
 
-    def __init__(self, kind: str, amount: int, seconds: int, source: str, *, workers: int, shared: bool) -> None:
+    def __init__(
+        self, kind: str, amount: int, seconds: int, *, is_claim: bool = False, workers: int, shared: bool
+    ) -> None:
         self.kind = kind
         self.amount = amount
         self.seconds = seconds
-        self.source = source
+        self.is_claim = is_claim
         self.shares = shared
         self.share = max(1, amount // workers)
         self.here = amount if shared else self.share
@@ -68,7 +70,21 @@ class Allowance:
     the amount. `is_full`: the counter has as many as there may be.
     """
 
-    __slots__ = ("_phase", "asking", "credit", "debt", "is_full", "limit", "owed", "told", "used", "whose", "window")
+    __slots__ = (
+        "_begun_at",
+        "_ends_at",
+        "_phase",
+        "asking",
+        "credit",
+        "debt",
+        "is_full",
+        "limit",
+        "owed",
+        "told",
+        "used",
+        "whose",
+        "window",
+    )
 
     def __init__(self, limit: Limit, whose: str) -> None:
         self.limit = limit
@@ -76,15 +92,20 @@ class Allowance:
         #: Set when the counter has answered that is asked now.
         self.asking: Event | None = None
         self._phase = crc32(whose.encode()) / 2**32 * limit.seconds
+        self._begun_at = self._ends_at = 0.0
         self.window = 0
         self.debt = 0
         self._begin(0)
 
     def look(self, now: float) -> None:
         """It is `now`, in seconds on a clock that workers which share a counter have in common."""
-        window = int((now + self._phase) // self.limit.seconds)
-        if window != self.window:
-            self._begin(window)
+        if not self._begun_at <= now < self._ends_at:
+            seconds = self.limit.seconds
+            window = int((now + self._phase) // seconds)
+            self._begun_at = window * seconds - self._phase
+            self._ends_at = self._begun_at + seconds
+            if window != self.window:
+                self._begin(window)
 
     def _begin(self, window: int) -> None:
         skipped = max(0, window - self.window - 1)
@@ -129,11 +150,12 @@ class Allowance:
         """The name of the counter of this client's window."""
         limit = self.limit
         whose = blake2b(self.whose.encode(), digest_size=12).hexdigest()  # a name may be of any length
-        return f"{limit.kind}:{limit.amount}/{limit.seconds}:{whose}:{self.window}"
+        kind = f"{limit.kind}-claim" if limit.is_claim else limit.kind
+        return f"{kind}:{limit.amount}/{limit.seconds}:{whose}:{self.window}"
 
     def left_seconds(self, now: float) -> float:
-        """When its window ends."""
-        return self.limit.seconds - (now + self._phase) % self.limit.seconds
+        """When its window ends that was looked at last."""
+        return self._ends_at - now
 
     def wait_seconds(self, now: float) -> float:
         """When somebody is let in again who is refused now."""
@@ -150,7 +172,9 @@ class Allowance:
         return self.left_seconds(now) / max(1, self.limit.here - seen)
 
     def has_lapsed(self, now: float) -> bool:
-        """Whether a new one would be as good."""
+        """Whether a new one would be as good: its window is over, and nothing is left of it."""
+        if now < self._ends_at:
+            return False
         self.look(now)
         return not self.used
 
@@ -172,8 +196,10 @@ class Allowances:
         key = limit, whose
         found = self._known.get(key)
         if found is None:
-            self._make_room()
+            now = self.clock()
+            self._make_room(now)
             found = self._known[key] = Allowance(limit, whose)
+            found.look(now)
         return found
 
     def spend(self, limit: Limit, whose: str, hits: int) -> None:
@@ -182,8 +208,7 @@ class Allowances:
         allowance.look(self.clock())
         allowance.spend(hits)
 
-    def _make_room(self) -> None:
-        now = self.clock()
+    def _make_room(self, now: float) -> None:
         for _ in range(2):  # one more than is added: what has lapsed is found in time
             if not self._known:
                 return
@@ -192,10 +217,10 @@ class Allowances:
             if not allowance.has_lapsed(now) and len(self._known) < MOST_KNOWN - 1:
                 self._known[key] = allowance
 
-    def admits(self, allowance: Allowance) -> bool:
+    def admits(self, allowance: Allowance, now: float) -> bool:
         """Whether there is a hit left. Switches greenlets where it is to be asked what others have counted, for
         `ASK_SECONDS` at most."""
-        allowance.look(self.clock())
+        allowance.look(now)
         if allowance.credit <= 0 and not allowance.is_full:
             self._ask(allowance)
         return allowance.credit > 0

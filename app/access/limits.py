@@ -27,29 +27,28 @@ from .permit import Permit
 #: Where the app keeps them; nothing is there where there are no limits.
 LIMITS: Final = "bide.limits"
 
-_SETTING: Final = {"publish": "BIDE_RATE_PUBLISH", "subscribe": "BIDE_RATE_SUBSCRIBE"}
-#: Limits of claims that are remembered; above it all are forgotten.
+#: Limits of claims that are remembered; above it the oldest is forgotten, and what was counted by it.
 MOST_CLAIMS: Final = 1000
 
 
 class Leave:
-    """What one request may do. `whose` it is, `client` is for whom its poll is counted, None where polls are not, and
-    `pace_seconds` how long that waits at least where there is no event."""
+    """What one request may do. `client` is for whom its poll is counted, None where polls are not; `pace_seconds` is
+    how long that waits at least where there is no event."""
 
-    __slots__ = ("_known", "_limits", "client", "pace_seconds", "whose")
+    __slots__ = ("_known", "_limits", "_whose", "client", "pace_seconds")
 
-    def __init__(self, known: Allowances, limits: tuple[Limit, ...], whose: str) -> None:
+    def __init__(self, known: Allowances, limits: tuple[Limit, ...], whose: str, *, counts_polls: bool = False) -> None:
         self._known = known
         self._limits = limits
-        self.whose = whose
-        self.client: str | None = None
+        self._whose = whose
+        self.client = whose if counts_polls else None
         self.pace_seconds = 0.0
 
     def spend(self, hits: int) -> None:
         """It has done so much."""
         for limit in self._limits:
             # Found anew: a poll waits for longer than an unused allowance is remembered.
-            self._known.spend(limit, self.whose, hits)
+            self._known.spend(limit, self._whose, hits)
 
     def empty(self) -> None:
         """An answer without an event was sent."""
@@ -71,7 +70,7 @@ class Limits:
         self._known = Allowances(counters, clock)
         self._claims: dict[tuple[str, Rate], Limit] = {}
         self._settings = {
-            kind: () if rate is None else (self._limit(kind, rate, _SETTING[kind]),) for kind, rate in rates.items()
+            kind: () if rate is None else (self._limit(kind, rate, is_claim=False),) for kind, rate in rates.items()
         }
 
     def publish(self, environ: Mapping[str, Any], permit: Permit | None) -> Leave | None:
@@ -79,8 +78,9 @@ class Limits:
         limits = self._of("publish", permit)
         if not limits:
             return None
-        leave = Leave(self._known, limits, self._whose(environ, permit))
-        self._check(leave, limits)
+        whose = self._whose(environ, permit)
+        self._admitting(limits, whose, self._known.clock())
+        leave = Leave(self._known, limits, whose)
         leave.spend(1)
         return leave
 
@@ -89,10 +89,13 @@ class Limits:
         limits = self._of("subscribe", permit)
         if not limits and not self._counts_polls:
             return None
-        leave = Leave(self._known, limits, self._whose(environ, permit))
-        if self._counts_polls:
-            leave.client = leave.whose
-        leave.pace_seconds = min(self._check(leave, limits), self._most_seconds)
+        whose = self._whose(environ, permit)
+        leave = Leave(self._known, limits, whose, counts_polls=self._counts_polls)
+        if limits:
+            now = self._known.clock()
+            for allowance in self._admitting(limits, whose, now):
+                if pace := allowance.pace_seconds(now):
+                    leave.pace_seconds = min(max(pace, leave.pace_seconds), self._most_seconds)
         return leave
 
     def _of(self, kind: str, permit: Permit | None) -> tuple[Limit, ...]:
@@ -103,25 +106,23 @@ class Limits:
     def _whose(self, environ: Mapping[str, Any], permit: Permit | None) -> str:
         return "ip:" + self._addresses.of(environ) if permit is None else "sub:" + permit.subject
 
-    def _check(self, leave: Leave, limits: tuple[Limit, ...]) -> float:
-        """Raise RateLimited unless all the limits admit it; how long a poll is to take."""
-        pace = 0.0
-        for limit in limits:
-            allowance = self._known.of(limit, leave.whose)
-            if not self._known.admits(allowance):
+    def _admitting(self, limits: tuple[Limit, ...], whose: str, now: float) -> list[Allowance]:
+        """What the client has by the limits. Raises RateLimited where one of them has nothing left."""
+        found = [self._known.of(limit, whose) for limit in limits]
+        for allowance in found:
+            if not self._known.admits(allowance, now):
                 raise _refusal(allowance, self._known.clock())
-            pace = max(pace, allowance.pace_seconds(self._known.clock()))
-        return pace
+        return found
 
-    def _limit(self, kind: str, rate: Rate, source: str) -> Limit:
-        return Limit(kind, *rate, source, workers=self._workers, shared=self._is_shared)
+    def _limit(self, kind: str, rate: Rate, *, is_claim: bool) -> Limit:
+        return Limit(kind, *rate, is_claim=is_claim, workers=self._workers, shared=self._is_shared)
 
     def _claim(self, kind: str, rate: Rate) -> Limit:
         found = self._claims.get((kind, rate))
         if found is None:
             if len(self._claims) >= MOST_CLAIMS:
-                self._claims.clear()
-            found = self._claims[kind, rate] = self._limit(kind, rate, f"the token's claim bide.rate.{kind}")
+                del self._claims[next(iter(self._claims))]
+            found = self._claims[kind, rate] = self._limit(kind, rate, is_claim=True)
         return found
 
 
@@ -134,10 +135,11 @@ def limits_of(settings: Settings, store: Store, workers: int) -> Limits | None:
 
 def _refusal(allowance: Allowance, now: float) -> RateLimited:
     limit = allowance.limit
+    source = f"the token's claim bide.rate.{limit.kind}" if limit.is_claim else f"BIDE_RATE_{limit.kind.upper()}"
     what = "publishes" if limit.kind == "publish" else "polls answered without an event"
     seconds = max(1, math.ceil(allowance.wait_seconds(now)))
     return RateLimited(
-        f"At most {limit.amount:,} {what} in {limit.seconds:,} s ({limit.source}): try again in {seconds:,} s",
+        f"At most {limit.amount:,} {what} in {limit.seconds:,} s ({source}): try again in {seconds:,} s",
         retry_after=seconds,
         policy=(limit.kind, limit.amount, limit.seconds),
     )

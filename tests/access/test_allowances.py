@@ -33,7 +33,7 @@ class Numbers:
 
 
 def limit(amount, seconds=10, *, workers=1, shared=True):
-    return Limit("publish", amount, seconds, "of this test", workers=workers, shared=shared)
+    return Limit("publish", amount, seconds, workers=workers, shared=shared)
 
 
 class Worker:
@@ -48,7 +48,7 @@ class Worker:
         return self.known.of(self.rate, "ann")
 
     def does(self):
-        if not self.known.admits(self.allowance):
+        if not self.known.admits(self.allowance, self.known.clock()):
             return False
         self.known.spend(self.rate, "ann", 1)
         return True
@@ -70,7 +70,10 @@ def test_as_many_as_the_amount_are_let_in_and_again_in_the_next_window():
 def test_the_windows_of_one_client_begin_at_the_same_moment_in_all_workers_and_at_another_than_the_next_clients():
     clock = Clock()
     rate = limit(10, 3600)
-    ends = [Allowance(rate, whose).left_seconds(clock.now) for whose in ["ann", "ann", "ben", "cay", "dan"]]
+    known = [Allowance(rate, whose) for whose in ["ann", "ann", "ben", "cay", "dan"]]
+    for allowance in known:
+        allowance.look(clock.now)
+    ends = [allowance.left_seconds(clock.now) for allowance in known]
     assert ends[0] == ends[1]
     assert len(set(ends)) == 4
     assert all(0 < end <= 3600 for end in ends)
@@ -239,6 +242,14 @@ def test_as_many_clients_are_remembered_as_may_be(monkeypatch):
         assert len(known) <= 100
 
 
+def test_who_has_done_nothing_yet_is_remembered_as_long_as_its_window():
+    clock, rate = Clock(), limit(10, 3600)
+    known = Allowances(Numbers(), clock)
+    first = known.of(rate, "ann")
+    assert [known.of(rate, str(number)) for number in range(10)]
+    assert known.of(rate, "ann") is first
+
+
 def test_who_did_nothing_in_its_window_is_forgotten_and_who_did_is_not():
     clock, rate = Clock(), limit(10)
     known = Allowances(Numbers(), clock)
@@ -250,4 +261,4 @@ def test_who_did_nothing_in_its_window_is_forgotten_and_who_did_is_not():
     for number in range(100):
         known.spend(rate, f"another {number}", 1)
     assert len(known) < 105
-    assert not known.admits(known.of(rate, "who has a debt"))
+    assert not known.admits(known.of(rate, "who has a debt"), clock.now)

@@ -1,6 +1,7 @@
 """What a client may do how often: publishes, polls that were answered without an event, and polls at a time."""
 
 import time
+from collections import Counter
 
 import gevent
 import jwt
@@ -9,6 +10,7 @@ import pytest
 from app.access.limits import LIMITS
 from app.channels import body
 from app.knobs import Rate
+from app.stores import Store
 from tests.support.app import assert_nothing_left, parked, parts, problem, serving, wait_until
 
 SECRET = "a secret of thirty-two bytes or more"
@@ -168,6 +170,23 @@ def test_a_token_may_tighten_the_limit_and_never_loosen_it():
         assert "the token's claim bide.rate.publish" in problem(answer)["detail"]
         # Another token of the subject has what the server's limit leaves.
         assert publish(app, 3, token("tight")) == [200, 200, 429]
+
+
+def test_a_token_that_allows_what_the_server_does_is_counted_once_by_each(monkeypatch):
+    """Where counters are shared the two must not be one."""
+
+    class Numbers(Counter):
+        def incr(self, key, expiry, amount):
+            self[key] += amount
+            return self[key]
+
+    numbers = Numbers()
+    monkeypatch.setattr(Store, "counters", lambda store: numbers)
+    with serving(rate_publish=Rate(40, DAY), jwt_secret=SECRET) as app:
+        assert publish(app, 41, token("same", publish="40/day")) == [200] * 40 + [429]
+        assert len(numbers) == 2
+        assert max(numbers.values()) == 40
+        assert not [name for name in numbers if "same" in name]
 
 
 def test_a_tokens_limit_holds_where_the_server_has_none():

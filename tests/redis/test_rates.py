@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 
-from tests.support.clients import Line, get, publication
+from tests.support.clients import get, line_to, publication
 from tests.support.redis_servers import on
 from tests.support.servers import Server, await_that
 
@@ -20,19 +20,12 @@ class Door:
 
     def ask(self, request):
         if self.line is None:
-            self.line = await_that(self._connect)
+            self.line = line_to(self.server, self.pid)
         answer = self.line.ask(request)
         assert answer.pid == self.pid
         if answer.closes:
             self.close()
         return answer.status
-
-    def _connect(self):
-        line = Line(self.server)
-        if line.ask(get("/healthz")).pid == self.pid:
-            return line
-        line.sock.close()
-        return None
 
     def close(self):
         if self.line is not None:
