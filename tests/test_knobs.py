@@ -17,7 +17,10 @@ from tests.support.signing import SECRET
 
 A_RATE = "a rate such as 100/second, or per minute, hour or day"
 AN_ADDRESS = "an IP address and a port, such as 127.0.0.1:8001 or [::1]:8001"
-ORIGINS = "origins such as https://example.com, separated by spaces"
+ORIGINS = (
+    "origins as browsers send them, separated by spaces, such as https://example.com http://localhost:3000 "
+    "(in lower case, without a path, without the port that the scheme has by itself)"
+)
 NETWORKS = "addresses and networks such as 10.0.0.5 192.168.1.0/24, separated by spaces"
 A_SECRET = "at least 32 bytes that nobody can guess, such as `openssl rand -base64 32` prints"
 A_URL = "an https:// URL without user and password (http:// for localhost alone)"
