@@ -77,7 +77,7 @@ class Provider:
         if algorithm not in _ALGORITHMS:
             raise Unauthorized(f"Tokens are to be signed with {', '.join(_ALGORITHMS)}")
         key = self._fitting(key_id, algorithm)
-        if key is None and (self._fetching is not None or time.monotonic() >= self._may_fetch_at):
+        if key is None and time.monotonic() >= self._may_fetch_at:
             self.fetch()
             key = self._fitting(key_id, algorithm)
         if key is not None:

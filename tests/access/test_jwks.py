@@ -218,6 +218,16 @@ def test_what_can_be_no_token_whatever_the_keys_are_is_refused_without_them(prov
     assert provider.asked == 0
 
 
+def test_the_provider_is_asked_for_what_is_read_here(provider):
+    """Not compressed: a mebibyte of that would be a gigabyte."""
+    heads = []
+    provider.answer = lambda handler: heads.append(handler.headers)
+    jwks.Provider(provider.url).fetch()
+    assert heads[0]["Accept-Encoding"] == "identity"
+    assert heads[0]["Accept"].startswith("application/jwk-set+json")
+    assert "Authorization" not in heads[0]
+
+
 def test_no_redirect_is_followed(provider, caplog):
     with providing(jwk(EC, kid="one")) as other:
         provider.says(b"", 302, Location=other.url)
