@@ -43,7 +43,9 @@ FURTHER: Final = "bide.headers"
 def further(environ: WSGIEnvironment, headers: Headers) -> Fields:
     """What is to be added to an answer's own headers."""
     found: Fields = environ.get(FURTHER, ())
-    return () if found and "Access-Control-Allow-Origin" in headers else found
+    if found and any(name.lower() == "access-control-allow-origin" for name, _ in headers):
+        return ()
+    return found
 
 
 def register(app: Flask) -> None:

@@ -2,9 +2,15 @@
 
 import pytest
 
-from app.channels.answers import COMMON
 from app.errors import StoreUnavailable
 from tests.support.app import parts, serving, staged
+
+COMMON = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def altered(alter, path="/healthz", method="GET"):
@@ -47,7 +53,7 @@ def requests(app):
 
 
 def assert_common(answer):
-    for name, value in COMMON:
+    for name, value in COMMON.items():
         assert answer.headers.getlist(name) == [value]
 
 
@@ -105,4 +111,4 @@ def test_an_embedder_answers_as_he_will():
         app.add_url_rule("/page", view_func=lambda: "<p>")
         answer = app.test_client().get("/page")
     assert answer.mimetype == "text/html"
-    assert not set(dict(COMMON)) & set(answer.headers.keys())
+    assert not set(COMMON) & set(answer.headers.keys())
