@@ -11,6 +11,7 @@ import pytest
 
 from app import subscriber as module
 from app.errors import InvalidRequest, StoreUnavailable, TooManyPolls
+from app.waiter import Waiter
 from tests.support.app import (
     BEGIN,
     Clock,
@@ -136,6 +137,16 @@ def test_a_hold_ends_when_its_time_is_up_and_at_most_a_twentieth_before(bide, mo
     begun = time.monotonic()
     poll(bide, timeout=0.04)
     assert time.monotonic() - begun >= 0.038
+
+
+def test_a_pace_is_kept_to_the_moment_and_lasts_no_longer_than_a_hold_that_is_longer(bide, monkeypatch):
+    """Who is answered before his window is over has nothing left, and would be refused."""
+    monkeypatch.setattr(module.random, "random", lambda: 1.0)
+    begun = time.monotonic()
+    for timeout, pace, seconds in [(0, 10, 10), (10, 10, 10), (100, 10, 95)]:
+        opened = bide.subscriber.open({"news": 0}, Waiter(), timeout=timeout, pace=pace)
+        assert seconds <= opened.deadline - begun < seconds + 4
+        opened.close()
 
 
 def test_a_woken_poll_and_one_that_comes_back_at_once_leave_the_store_alone(bide):

@@ -104,7 +104,7 @@ class Limits:
         return limits if claim is None else (*limits, self._claim(kind, claim))
 
     def _whose(self, environ: Mapping[str, Any], permit: Permit | None) -> str:
-        return "ip:" + self._addresses.of(environ) if permit is None else "sub:" + permit.subject
+        return self._addresses.of(environ) if permit is None else permit.subject
 
     def _admitting(self, limits: tuple[Limit, ...], whose: str, now: float) -> list[Allowance]:
         """What the client has by the limits. Raises RateLimited where one of them has nothing left."""

@@ -206,12 +206,6 @@ def test_a_subject_is_one_client_wherever_it_comes_from_and_two_at_one_address_a
         assert publish(app, 3, token("ben") | at("198.51.100.1")) == [200, 200, 429]
 
 
-def test_a_subject_that_looks_like_an_address_is_not_the_client_at_it():
-    with serving(rate_publish=Rate(1, DAY), jwt_secret=SECRET) as app:
-        assert publish(app, 2, token("unix")) == [200, 429]
-        assert publish(app, 2, token("ip:unix")) == [200, 429]
-
-
 def test_a_client_holds_so_many_polls_and_others_theirs():
     with serving(max_polls_per_client=2, **OPEN) as app:
         server = parts(app)
