@@ -7,6 +7,7 @@ import jwt
 import pytest
 
 from app.access import admission
+from app.factory import BLUEPRINTS
 from tests.support.app import parked, parts, problem, serving, store_url
 
 SECRET = "a secret of these tests, long enough"
@@ -143,9 +144,10 @@ def test_a_call_that_is_not_in_the_table_is_refused_with_any_token(monkeypatch):
         assert answer.status_code == 403
 
 
-def test_what_an_embedding_application_adds_is_its_own_to_guard():
+@pytest.mark.parametrize("name", ["hello", *(blueprint.name for blueprint in BLUEPRINTS)])
+def test_what_an_embedding_application_adds_is_its_own_to_guard_whatever_it_is_called(name):
     with serving(jwt_secret=SECRET) as app:
-        app.add_url_rule("/its-own", view_func=lambda: "hello")
+        app.add_url_rule("/its-own", name, lambda: "hello")
         assert app.test_client().get("/its-own").text == "hello"
 
 
