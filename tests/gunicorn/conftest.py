@@ -18,6 +18,7 @@ AS_THEY_SAY = {
     "test_parked",
     "test_rates",
     "test_scrubbed",
+    "test_who_may",
 }
 
 
