@@ -11,6 +11,7 @@ from tests.support.servers import Server
 ON_BOTH = {"test_clock", "test_full", "test_kill", "test_presence"}
 #: These choose their workers themselves.
 AS_THEY_SAY = {
+    "test_exposure",
     "test_hostile_bodies",
     "test_hostile_heads",
     "test_jwks",

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -15,38 +14,9 @@ import time
 import pytest
 
 from tests.support.servers import ROOT, Server, await_that, command, environment
-
-# A refused start takes a second; gunicorn must not try it again and again.
-REFUSED_SECONDS = 30
+from tests.support.starts import refused
 
 STARTS = pytest.mark.parametrize("conf", [pytest.param(True, id="conf"), pytest.param(False, id="plain")])
-
-
-def refused(folder, conf, prepare=None, **env):
-    """Start a server that must not start; returns the one line that it says. `prepare` runs in its process first."""
-    env = {"BIDE_DATA_DIR": folder / "data", **env}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ended = subprocess.run(
-            command("-b", f"fd://{listener.fileno()}", conf=conf),
-            cwd=folder,
-            env=environment(PYTHONPATH=ROOT, XDG_RUNTIME_DIR=folder, **env),
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=REFUSED_SECONDS,
-            preexec_fn=prepare,
-        )
-    said = ended.stdout + ended.stderr
-    assert ended.returncode > 0, "it ends by itself, by no signal, and says that it failed"
-    assert "Traceback" not in said
-    assert 'File "' not in said
-    # What gunicorn logs of itself begins with the time.
-    lines = [line for line in said.splitlines() if line and not re.match(r"\[\d{4}-\d\d-\d\d ", line)]
-    assert len(lines) == 1, said
-    assert lines[0].startswith("bide: ")
-    return lines[0]
 
 
 def left_nothing(folder):

@@ -95,9 +95,9 @@ class Server:
     gunicorn.conf.py, with the checkout on PYTHONPATH. `env` are more variables. `inspected` serves the same app with a
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
     files, certificate and key, told by BIDE_TLS_*, and with `conf=False` by gunicorn's own options. With `by_modes` the
-    modes of files hold for it, though root runs the tests. Of several `listeners` the tests use the first. The worker
-    is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which tests/gunicorn/conftest.py chooses for all that
-    do not say.
+    modes of files hold for it, though root runs the tests. Of several `listeners`, which are bound `at` an address, the
+    tests use the first. The worker is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which
+    tests/gunicorn/conftest.py chooses for all that do not say.
     """
 
     gevent = False
@@ -115,6 +115,7 @@ class Server:
         limits=None,
         by_modes=False,
         listeners=1,
+        at="127.0.0.1",
         gevent=None,
     ):
         self.folder = Path(folder)
@@ -133,7 +134,7 @@ class Server:
             self.env = {"BIDE_TLS_CERT": tls[0], "BIDE_TLS_KEY": tls[1], **self.env}
         elif tls:
             self._options += ["--certfile", str(tls[0]), "--keyfile", str(tls[1])]
-        self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(listeners)]
+        self._listeners = [socket.create_server((at, 0), backlog=4096) for _ in range(listeners)]
         self.addresses = [listener.getsockname() for listener in self._listeners]
         self.host, self.port = self.addresses[0]
         self.url = f"{'https' if tls else 'http'}://{self.host}:{self.port}"
