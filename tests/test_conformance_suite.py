@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "tests" / "conformance"
 
 TARGETS = {"sqlite", "nginx", "redis-2-workers", "valkey-gevent"}
-MARK = "@pytest.mark.direct\n"
 MOST_DIRECT = 10
+KEYLESS = 2
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,14 @@ def targets():
     return found
 
 
-def marked():
-    """The functions that are marked direct."""
-    pattern = re.compile(MARK + r"(?:(?!def ).*\n)*def (test_\w+)")
+def marked(mark):
+    """The functions that have the mark."""
+    pattern = re.compile(f"@pytest.mark.{mark}\n" + r"(?:(?!def ).*\n)*def (test_\w+)")
     return {f"{file.name}::{name}" for file in SUITE.glob("test_*.py") for name in pattern.findall(file.read_text())}
 
 
 def test_every_test_runs_on_every_target_but_the_direct_ones_not_behind_nginx(targets):
-    direct = marked()
+    direct = marked("direct")
     assert len(targets) > 200
     wrong = {
         function: found
@@ -54,4 +54,10 @@ def test_every_test_runs_on_every_target_but_the_direct_ones_not_behind_nginx(ta
 def test_at_most_ten_tests_are_direct():
     # Each mark is on a function of its own: one on a parameter, a class or a module would escape the count.
     marks = sum(file.read_text().count("mark.direct") for file in SUITE.glob("*.py"))
-    assert 0 < marks == len(marked()) <= MOST_DIRECT
+    assert 0 < marks == len(marked("direct")) <= MOST_DIRECT
+
+
+def test_what_is_so_only_without_a_key_is_tried_on_every_target_without_one():
+    """The targets that have a key are behind nginx, and these are left out there in any case."""
+    assert len(marked("keyless")) == KEYLESS
+    assert marked("keyless") < marked("direct")

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from base64 import urlsafe_b64decode
 from concurrent.futures import Future
 from json import dumps
 from urllib.parse import quote, urlencode, urlsplit
@@ -31,6 +32,11 @@ UNCHECKED = object()
 def fresh(prefix="conf"):
     """A channel that no test, and no earlier run, has used."""
     return f"{prefix}-{uuid4().hex[:20]}"
+
+
+def subject_of(token):
+    claims = token.split(".")[1]
+    return json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
 
 
 class Answer:
@@ -58,8 +64,13 @@ def read_answer(sock, method="GET"):
 
 
 class Bide:
-    def __init__(self, url):
+    """A server, and the token by which the suite may do everything there, where it has a key."""
+
+    def __init__(self, url, token=None):
         self.url = url.rstrip("/")
+        #: Of every request.
+        self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._subject = None if token is None else subject_of(token)
         parts = urlsplit(self.url)
         self.host = parts.netloc
         self.origin = f"{parts.scheme}://{parts.netloc}"
@@ -72,7 +83,7 @@ class Bide:
         is sent as such, and data that comes in parts is chunked. By http.client, which costs a fifth of requests."""
         if params:
             path += "?" + urlencode({name: value for name, value in params.items() if value is not None})
-        headers = dict(headers or {})
+        headers = self.headers | (headers or {})
         if json is not None:
             data, headers["Content-Type"] = dumps(json), "application/json"
         begun = time.monotonic()
@@ -150,6 +161,10 @@ class Bide:
     def is_unknown(self, channel):
         return self.get(f"/channels/{channel}").status_code == 404
 
+    def known_as(self, name):
+        """How the server calls a client that gives itself a name: after the token's subject, where there is one."""
+        return name if self._subject is None else f"{self._subject}/{name}"
+
     def connect(self):
         sock = socket.create_connection(self._address, timeout=READ_SECONDS)
         if self._tls:
@@ -158,7 +173,8 @@ class Bide:
 
     def head(self, method, path, *headers, host=None):
         """The bytes of a request's head, the path and the headers untouched by any library."""
-        lines = [f"{method} {self.base}{path} HTTP/1.1", f"Host: {host or self.host}", *headers, "", ""]
+        more = [f"{name}: {value}" for name, value in self.headers.items()]
+        lines = [f"{method} {self.base}{path} HTTP/1.1", f"Host: {host or self.host}", *more, *headers, "", ""]
         return "\r\n".join(lines).encode("latin-1")
 
     def exact(self, method, path, *headers, host=None, body=b""):

@@ -1,9 +1,12 @@
 """Which server is under test: the one named by `--url`, else each of the targets started here.
 
 Every test runs on every target, but for those marked `direct`, which ask for what a proxy decides: they are left out
-behind nginx. tests/test_conformance_suite.py holds both to that.
+behind nginx. tests/test_conformance_suite.py holds both to that. A server that has a key is asked with a token that may
+do everything; of the one at `--url` it is in BIDE_TOKEN. What is so only without a key is marked `keyless`, and left
+out there.
 """
 
+import functools
 import os
 import signal
 import socket
@@ -18,18 +21,19 @@ import requests
 
 from tests.support.proxies import Proxy
 from tests.support.redis_servers import RedisServer, binaries
+from tests.support.tokens import ENV, all_rights
 
 from .client import Bide, fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # What each server is started with, besides the defaults. Of store, count of workers and kind of worker each two meet in
-# each of their ways; "nginx" is two workers behind a proxy.
+# each of their ways; "nginx" is as a user deploys it, two workers behind a proxy and a key.
 NGINX = "nginx"
 GEVENT = {"GUNICORN_CMD_ARGS": "-k gevent"}
 TARGETS = {
     "sqlite": {},
-    NGINX: {"WEB_CONCURRENCY": "2", "BIDE_INSECURE": "1", **GEVENT},
+    NGINX: {"WEB_CONCURRENCY": "2", **ENV, **GEVENT},
     "redis-2-workers": {"WEB_CONCURRENCY": "2"},
     "valkey-gevent": GEVENT,
 }
@@ -66,15 +70,26 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out, behind nginx, what is marked direct: deselected and counted, not skipped."""
-    left_out = [item for item in items if is_behind_nginx(item) and item.get_closest_marker("direct")]
+    """Leave out what cannot be: deselected and counted, not skipped."""
+    left_out = [item for item in items if is_left_out(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
 
-def is_behind_nginx(item):
-    return hasattr(item, "callspec") and item.callspec.params.get("server_url", "").startswith(NGINX)
+def is_left_out(item):
+    target = item.callspec.params.get("server_url") if hasattr(item, "callspec") else None
+    return (str(target).startswith(NGINX) and item.get_closest_marker("direct")) or (
+        target is not None and token_for(target) and item.get_closest_marker("keyless")
+    )
+
+
+@functools.cache
+def token_for(target):
+    """What the suite shows the target; None where there is no key."""
+    if target not in TARGETS | LONG:
+        return os.environ.get("BIDE_TOKEN")
+    return all_rights() if "BIDE_JWT_SECRET" in (TARGETS | LONG)[target] else None
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +114,8 @@ def server_url(request, tmp_path_factory):
 
 
 @pytest.fixture
-def bide(server_url):
-    return Bide(server_url)
+def bide(request, server_url):
+    return Bide(server_url, token_for(request.node.callspec.params["server_url"]))
 
 
 @pytest.fixture

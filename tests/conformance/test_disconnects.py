@@ -45,7 +45,7 @@ def rest(sock):
 
 def waiting(bide, channel):
     body = bide.get(f"/channels/{channel}/subscribers").json()
-    return {each["client_id"] for each in body["subscribers"]}
+    return {each["client_id"].removeprefix(bide.known_as("")) for each in body["subscribers"]}
 
 
 def test_those_who_left_are_forgotten_and_those_who_stay_are_not(bide, channel):

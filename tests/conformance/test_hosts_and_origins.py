@@ -22,6 +22,7 @@ def test_the_names_of_this_machine_are_served(bide, channel, host):
 
 
 @pytest.mark.direct
+@pytest.mark.keyless
 @pytest.mark.parametrize(
     "host",
     [
@@ -43,6 +44,7 @@ def test_any_other_name_is_told_what_to_set(bide, channel, host):
 
 
 @pytest.mark.direct
+@pytest.mark.keyless
 @pytest.mark.parametrize(
     "header",
     [

@@ -40,6 +40,7 @@ def test_it_stays_ready_while_polls_are_parked(bide, channel):
 def test_one_connection_serves_many_requests(bide, channel):
     with requests.Session() as session:
         session.trust_env = False
+        session.headers.update(bide.headers)
         ids = []
         for n in range(5):
             ids.append(session.post(f"{bide.url}/publish/{channel}", json={"message": n}).json()["event_id"])

@@ -13,8 +13,8 @@ class TutorialClient:
     """Polls with the last id that it saw, takes one object at a time, and knows two kinds of answer."""
 
     def __init__(self, server, channel, wanted):
-        self.url = f"{server}/subscribe/{channel}"
-        self.headers = {"X-Client-ID": str(uuid.uuid4())}
+        self.url = f"{server.url}/subscribe/{channel}"
+        self.headers = {"X-Client-ID": str(uuid.uuid4()), **server.headers}
         self.last_event_id = 0
         self.wanted = wanted
         self.messages = []
@@ -34,12 +34,15 @@ class TutorialClient:
 
 
 def publish(server, channel, message):
-    return requests.post(f"{server}/publish/{channel}", json={"message": message}, timeout=40)
+    return requests.post(
+        f"{server.url}/publish/{channel}", json={"message": message}, headers=server.headers, timeout=40
+    )
 
 
 @pytest.fixture
-def server(server_url):
-    return server_url.rstrip("/")
+def server(bide):
+    """Of it the tests use URL and headers alone."""
+    return bide
 
 
 def test_its_publisher_gets_the_two_members_that_it_prints(server, channel):
@@ -82,9 +85,9 @@ def test_its_reader_that_ignores_the_cursor_of_a_timeout_misses_nothing(server, 
 
 def test_its_timeout_says_so_in_its_status(server, channel):
     response = requests.get(
-        f"{server}/subscribe/{channel}",
+        f"{server.url}/subscribe/{channel}",
         params={"last_event_id": 0, "timeout": 0.2},
-        headers={"X-Client-ID": str(uuid.uuid4())},
+        headers={"X-Client-ID": str(uuid.uuid4()), **server.headers},
         timeout=40,
     )
     assert response.status_code == 200
@@ -106,12 +109,12 @@ def test_its_two_readers_both_get_everything(server, bide, channel):
 
 @pytest.mark.parametrize("body", [{}, {"message": None}, {"message": ""}, {"text": "Hello"}], ids=repr)
 def test_its_mistakes_are_told_in_one_sentence(server, channel, body):
-    response = requests.post(f"{server}/publish/{channel}", json=body, timeout=40)
+    response = requests.post(f"{server.url}/publish/{channel}", json=body, headers=server.headers, timeout=40)
     assert response.status_code == 400
     assert response.json()["error"] == "Message content is required"
 
 
 def test_its_list_of_channels_holds_the_active_ones(server, channel):
     publish(server, channel, "Hello")
-    response = requests.get(f"{server}/channels", params={"prefix": channel}, timeout=40)
+    response = requests.get(f"{server.url}/channels", params={"prefix": channel}, headers=server.headers, timeout=40)
     assert response.json()["active_channels"] == [channel]

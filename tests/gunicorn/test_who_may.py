@@ -141,8 +141,8 @@ CLAIMS = {
 }
 #: For a channel of the server's own, which is for those who administer it by its name.
 OWN_CLAIMS = {
-    "every channel": Claim(lambda right, names: dict.fromkeys(RIGHTS, ["*"]), never),
-    "every other right": Claim(lambda right, names: dict.fromkeys(RIGHTS[:-1], ["@bide.*", *names]), never),
+    "every channel": Claim(lambda right, names: all_of([]), never),
+    "every other right": Claim(lambda right, names: all_of(["@bide.*", *names]) | {"admin": ["*"]}, never),
     "another one": Claim(lambda right, names: {"admin": ["@bide.another"]}, never),
     "a subject that would be one": Claim(lambda right, names: {"admin": ["{sub}.a"]}, never),
     "this": Claim(lambda right, names: {"admin": names}, always),
