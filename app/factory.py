@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import access, channels, guard, scrub, service, tls
+from . import access, channels, guard, refusals, scrub, service, tls
 from .access import admission, cors, exposure, keys, limits, origins, private
 from .access.jwks import Provider
 from .access.tokens import Tokens
@@ -117,6 +117,7 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         worker.cfg.set("forwarder_headers", "")
         # Whose word is taken for where a client is, is asked for its scheme too.
         worker.cfg.set("forwarded_allow_ips", ",".join(map(str, settings.forwarded_allow_ips)))
+        refusals.quote_little(worker)
         if worker.cfg.is_ssl:
             guard.defer_handshakes(worker.cfg)
         server.lifecycle.start(worker, gate, kept)

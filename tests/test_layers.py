@@ -63,7 +63,7 @@ FLOORS = [
     {"dispatch", "grant", "server"},
     {"lifecycle", "publisher", "roster", "subscriber"},
     {"capacity", "deadlines", "guard", "hangup", "merge", "notifier", "poll", "presence", "revocations", "stores"},
-    {"scrub", "tls", "waiter"},
+    {"refusals", "scrub", "tls", "waiter"},
     {"stores.memory", "stores.redis", "stores.sqlite"},
     {"stores.sqlite_append", "stores.sqlite_checkpoint", "stores.sqlite_durable", "stores.sqlite_listener"},
     {"stores.redis_listener", "stores.redis_sweep", "stores.sqlite_questions", "stores.sqlite_sweep"},
