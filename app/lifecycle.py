@@ -48,6 +48,8 @@ PARKS: Final = "bide.parks"
 LOOK_SECONDS = 0.1
 #: The head of a connection's first request must be whole within this. Between requests gunicorn's keep-alive holds.
 HEAD_SECONDS = 10.0
+#: So many are ended for that in one look at most: the worker lets go of all that it ended before it serves anybody.
+ENDED_AT_ONCE = 200
 #: Less is given while the worker stops, and when it has hardly a connection left.
 FIRST_REQUEST_SECONDS = 0.5
 #: Rounds of the store's housekeeping, and the pause between two of its steps, which leaves the loop to the clients.
@@ -145,7 +147,8 @@ class Connections:
 
     def shut_slow(self) -> None:
         """Shut for reading who takes too long to ask for the first time: gunicorn meets the end, and closes."""
-        for client in self._silent_for(HEAD_SECONDS):
+        for client in self._silent_for(HEAD_SECONDS)[:ENDED_AT_ONCE]:
+            del self._silent[client]  # whatever becomes of it: the next are to have their turn
             self._shut(client)
         if self.open > self.kept:
             for client in [*self._silent_for(FIRST_REQUEST_SECONDS), *self._idle][: self.open - self.kept]:

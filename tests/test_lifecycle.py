@@ -138,6 +138,16 @@ def test_who_is_silent_is_shut_when_its_time_is_up(connections, accepted, clock)
     assert [is_shut(each) for each in (early, late, asks)] == [True, False, False]
 
 
+def test_many_that_are_silent_are_shut_one_part_after_the_other(connections, accepted, clock, monkeypatch):
+    """The worker lets go of all that were shut before it serves anybody: of thousands that took seconds."""
+    monkeypatch.setattr(module, "ENDED_AT_ONCE", 2)
+    ours = [accepted()[0] for _ in range(5)]
+    clock.now += module.HEAD_SECONDS
+    for shut in (2, 4, 5):
+        connections.shut_slow()
+        assert [is_shut(each) for each in ours] == [True] * shut + [False] * (5 - shut)
+
+
 def test_who_was_silent_longest_is_shut_where_there_are_too_many(connections, accepted, clock):
     ours = [accepted()[0] for _ in range(5)]
     connections.kept = 3
