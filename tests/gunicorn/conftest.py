@@ -19,6 +19,7 @@ AS_THEY_SAY = {
     "test_parked",
     "test_rates",
     "test_scrubbed",
+    "test_slow_heads",
     "test_spoilt_tokens",
     "test_who_may",
 }
