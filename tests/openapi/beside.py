@@ -25,9 +25,15 @@ def well_behaved(server):
             never.wait(PAUSE_SECONDS)
             yield channel, [{"number": number}]
 
-    followers = [Follower(asked, 100, timeout=POLL_SECONDS) for asked in ((CHANNELS[0],), (CHANNELS[1],), CHANNELS)]
-    followers += [Follower((channel,), timeout=POLL_SECONDS, hop=3) for channel in CHANNELS * FOLLOWERS]
-    publishers = [Publisher(server, jobs(channel)) for channel in CHANNELS]
+    headers = [f"{name}: {value}" for name, value in server.headers.items()]
+    followers = [
+        Follower(asked, 100, timeout=POLL_SECONDS, headers=headers)
+        for asked in ((CHANNELS[0],), (CHANNELS[1],), CHANNELS)
+    ]
+    followers += [
+        Follower((channel,), timeout=POLL_SECONDS, hop=3, headers=headers) for channel in CHANNELS * FOLLOWERS
+    ]
+    publishers = [Publisher(server, jobs(channel), headers=lambda _: headers) for channel in CHANNELS]
     with Followers(server, followers) as running:
         with publishing(publishers):
             yield

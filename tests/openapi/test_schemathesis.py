@@ -16,6 +16,7 @@ import pytest
 from tests.openapi.beside import nobody, weights, well_behaved
 from tests.openapi.description import closed
 from tests.support.servers import ROOT, Server, await_that, environment
+from tests.support.tokens import ENV, all_rights, bearer
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -27,7 +28,8 @@ MOST_GROWTH_BYTES = 24 * 2**20
 SHORT_EXAMPLES, LONG_EXAMPLES = 8, 500
 
 #: Guesses of what belongs together are off: they take the greeting's links, which are templates, for names, and would
-#: take channels from the answers that others use. The two checks are in tests/openapi/checks.py, with what they know.
+#: take channels from the answers that others use. Two checks are in tests/openapi/checks.py, with what they know.
+#: Whether a call is refused that comes without its token is asked where there is a key.
 CONFIG = """
 suppress-health-check = ["all"]
 warnings = false
@@ -37,6 +39,7 @@ negative_data_rejection.enabled = false
 positive_data_acceptance.enabled = false
 ensure_resource_availability.enabled = false
 use_after_free.enabled = false
+ignored_auth.enabled = {has_key}
 
 [phases.fuzzing.extra-data-sources]
 responses = false
@@ -50,10 +53,11 @@ def schemathesis(server, folder, *options):
     """What its command says, which must be that all is well."""
     description, config = folder / "openapi.json", folder / "schemathesis.toml"
     description.write_text(json.dumps(closed()))
-    config.write_text(CONFIG)
+    config.write_text(CONFIG.format(has_key="true" if server.headers else "false"))
+    shown = [word for name, value in server.headers.items() for word in ("--header", f"{name}: {value}")]
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"]
     run = subprocess.run(
-        [*command, str(description), "--url", server.url, "--no-color", *options],
+        [*command, str(description), "--url", server.url, "--no-color", *shown, *options],
         cwd=folder,  # where it keeps what it found
         env=environment(PYTHONPATH=ROOT, SCHEMATHESIS_HOOKS="tests.openapi.checks"),
         capture_output=True,
@@ -89,13 +93,14 @@ def ask_everything(server, folder, beside, *options):
 
 
 @pytest.fixture
-def server(tmp_path, workers):
-    env = {"BIDE_DEFAULT_TIMEOUT_SECONDS": HOLD_SECONDS, "BIDE_MAX_TIMEOUT_SECONDS": HOLD_SECONDS}
-    with Server(tmp_path / "server", workers=workers, inspected=True, env=env) as server:
+def server(tmp_path, workers, key):
+    env = {"BIDE_DEFAULT_TIMEOUT_SECONDS": HOLD_SECONDS, "BIDE_MAX_TIMEOUT_SECONDS": HOLD_SECONDS, **key}
+    headers = bearer(all_rights()) if key else {}
+    with Server(tmp_path / "server", workers=workers, inspected=True, env=env, headers=headers) as server:
         yield server
 
 
-BOTH = pytest.mark.parametrize(("workers", "beside"), [(1, nobody), (2, well_behaved)])
+BOTH = pytest.mark.parametrize(("workers", "key", "beside"), [(1, {}, nobody), (2, ENV, well_behaved)])
 
 
 @BOTH

@@ -198,14 +198,15 @@ class Herd:
 class Follower:
     """One subscriber: it sends back each answer's cursor, connects again where it was cut, and remembers.
 
-    With `hop` it goes to another connection after so many answers, and so from worker to worker.
+    With `hop` it goes to another connection after so many answers, and so from worker to worker. `headers` are lines.
     """
 
-    def __init__(self, channels, limit=None, pid=None, timeout=50, cursor=0, hop=None):
+    def __init__(self, channels, limit=None, pid=None, timeout=50, cursor=0, hop=None, headers=()):
         self.channels = channels
         self.limit = limit
         self.pid = pid
         self.hop = hop
+        self.headers = headers
         self.cursor = cursor
         self.timeout = timeout
         self.path = ",".join(channels)
@@ -228,7 +229,7 @@ class Follower:
         self.buffer = bytearray()
 
     def request(self):
-        return subscription(self.path, self.cursor, self.timeout, self.limit)
+        return subscription(self.path, self.cursor, self.timeout, self.limit, *self.headers)
 
     def take(self, answer):
         self.statuses[answer.status] += 1

@@ -96,8 +96,8 @@ class Server:
     window for tests (`counts`). `limits` are those of its processes, as setrlimit takes them. `tls` is a pair of
     files, certificate and key, told by BIDE_TLS_*, and with `conf=False` by gunicorn's own options. With `by_modes` the
     modes of files hold for it, though root runs the tests. Of several `listeners`, which are bound `at` an address, the
-    tests use the first. The worker is that of gunicorn.conf.py, or with `gevent` gunicorn's own, which
-    tests/gunicorn/conftest.py chooses for all that do not say.
+    tests use the first. `headers` are those of every request that is made here. The worker is that of gunicorn.conf.py,
+    or with `gevent` gunicorn's own, which tests/gunicorn/conftest.py chooses for all that do not say.
     """
 
     gevent = False
@@ -117,6 +117,7 @@ class Server:
         listeners=1,
         at="127.0.0.1",
         gevent=None,
+        headers=None,
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,7 @@ class Server:
         self.workers = workers
         self.tls = tls
         self.env = env or {}
+        self.headers = headers or {}
         self._limits = limits or {}
         self._by_modes = by_modes
         self._app = INSPECTED if inspected else "wsgi:app"
@@ -277,7 +279,7 @@ class Server:
         more = {"context": trusting()} if self.tls else {}
         connection = kind(self.host, self.port, timeout=timeout, **more)
         try:
-            headers = {"Connection": "close", **(headers or {})}
+            headers = {"Connection": "close", **self.headers, **(headers or {})}
             if body is not None and not isinstance(body, bytes):
                 body, headers["Content-Type"] = json.dumps(body), "application/json"
             connection.request(method, path, body=body, headers=headers)
