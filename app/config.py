@@ -61,6 +61,7 @@ class Policy(msgspec.Struct, frozen=True):
     max_channels: int = 10_000
     idempotency_seconds: float = 600
     max_idempotency_keys: int = 10_000
+    max_revocations: int = 10_000
 
     def retention(self, channel: str) -> Retention:
         """The first rule that matches the channel, else the default."""
@@ -141,6 +142,9 @@ class Settings:
     jwt_issuer: str = _knob("", "BIDE_JWT_ISSUER", str)
     #: Whether a token may be given as `access_token` in the query, where logs of others may keep it.
     token_in_query: bool = _knob(False, "BIDE_TOKEN_IN_QUERY", knobs.flag)
+
+    #: Subjects and tokens that are refused before their tokens expire, of all workers together.
+    max_revocations: int = _knob(10_000, "BIDE_MAX_REVOCATIONS", knobs.integer(1, 100_000))
 
     #: Of one subject, or of one address where there are no tokens; over all workers.
     rate_publish: Rate | None = _knob(None, "BIDE_RATE_PUBLISH", knobs.optional_rate)
@@ -233,6 +237,7 @@ class Settings:
             max_channels=self.max_channels,
             idempotency_seconds=self.idempotency_seconds,
             max_idempotency_keys=self.max_idempotency_keys,
+            max_revocations=self.max_revocations,
         )
 
     @property

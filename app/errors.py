@@ -23,7 +23,8 @@
     │   ├── StoreUnavailable    503  the store is away, full or locked
     │   ├── TooManyPolls        503  this worker holds as many polls as it may
     │   └── TooManyKeys         503  a channel remembers as many idempotency keys as it may
-    └── TooManyChannels         507  one channel more than the bound
+    ├── TooManyChannels         507  one channel more than the bound
+    └── TooManyRevocations      507  one revocation more than the bound
 
 They are rendered in one place, `channels/problems.py`, as RFC 9457 problem details: `kind` becomes the stable
 `type`, `title` the kind's one sentence, and the exception's text the `detail` of this case.
@@ -203,3 +204,9 @@ class TooManyChannels(BideError):
     status = 507
     kind = "too-many-channels"
     title = "The server keeps as many channels as it may"
+
+
+class TooManyRevocations(BideError):
+    status = 507
+    kind = "too-many-revocations"
+    title = "The server remembers as many revocations as it may"

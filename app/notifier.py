@@ -169,6 +169,9 @@ class Notifier:
             for waiter in channel.waiters:
                 waiter.wake(channel.names)
 
+    def missed_controls(self) -> None:
+        pass  # it reads none but `deleted`
+
     def drain(self, seconds: float) -> None:
         """Answer every poll, spread over the time; those that come meanwhile once gunicorn has stopped to accept,
         later ones at once. Switches greenlets."""

@@ -23,6 +23,7 @@ GOOD = [
     ("BIDE_MAX_CHANNELS", "7", "max_channels", 7),
     ("BIDE_IDEMPOTENCY_SECONDS", "60", "idempotency_seconds", 60),
     ("BIDE_MAX_IDEMPOTENCY_KEYS", "5", "max_idempotency_keys", 5),
+    ("BIDE_MAX_REVOCATIONS", "3", "max_revocations", 3),
     ("BIDE_DEFAULT_TIMEOUT_SECONDS", "0", "default_timeout_seconds", 0),
     ("BIDE_MAX_TIMEOUT_SECONDS", "3600", "max_timeout_seconds", 3600),
     ("BIDE_DRAIN_SECONDS", "0.5", "drain_seconds", 0.5),
@@ -48,6 +49,7 @@ BAD = [
     ("BIDE_RETENTION_EVENTS", ["0", "-1"]),
     ("BIDE_RETENTION_SECONDS", ["0", "0.9", "nan", "inf", "1e3", ".", "", "-1", "1.5.1", "9999999999"]),
     ("BIDE_RETENTION", ["jobs", "jobs=1", "jobs=1/", "jobs=/1", "jobs=0/1", "j,b=1/1", "=1/1", "a=1/1 b", "a*b=1/1"]),
+    ("BIDE_MAX_REVOCATIONS", ["0", "100001", "many"]),
     ("BIDE_MAX_BODY_BYTES", ["0", "1M"]),
     ("BIDE_CORS_ORIGINS", ["*", "example.com", "ftp://x", "https://", "https://a/", "https://*.a", "null"]),
     # No browser would send these.

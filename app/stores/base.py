@@ -22,15 +22,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from ..config import Policy, Retention
+from ..errors import TooManyRevocations
 from ..events import Event
 
 Clock = Callable[[], float]
 
 #: Who asks waits so long for the other processes.
 ASK_SECONDS: Final = 0.5
+#: A revocation is kept for so long after the end of its tokens: clocks differ, and tokens are let in for a moment
+#: longer than they say.
+REVOKED_SECONDS: Final = 60
 
 
 class Key(NamedTuple):
@@ -73,6 +77,41 @@ class ChannelInfo(NamedTuple):
     last_published_at: float | None
 
 
+class Revocation(NamedTuple):
+    """Tokens that are refused: those of a subject (`sub`) that were issued up to a moment or do not say when, or the
+    one with a `jti`. Times are whole Unix seconds; `until` is when all of them will have expired."""
+
+    claim: Literal["sub", "jti"]
+    value: str
+    issued_until: int
+    until: int
+
+    @property
+    def tokens(self) -> tuple[str, str]:
+        """Which they are: what two revocations of the same have in common."""
+        return self.claim, self.value
+
+    def joined(self, other: Revocation | None) -> Revocation:
+        """This one and another of the same tokens: what either refuses, for as long as either does."""
+        if other is None:
+            return self
+        return self._replace(
+            issued_until=max(self.issued_until, other.issued_until), until=max(self.until, other.until)
+        )
+
+    def is_kept(self, now: float) -> bool:
+        """Whether it is to be remembered yet, at a time in Unix seconds."""
+        return now < self.until + REVOKED_SECONDS
+
+
+def too_many_revocations(most: int) -> TooManyRevocations:
+    """What is raised where so many are kept and there would be one more."""
+    return TooManyRevocations(
+        f"At most BIDE_MAX_REVOCATIONS ({most:,}) are kept: give each its exp, after which it is forgotten, "
+        "or revoke a subject in place of its tokens"
+    )
+
+
 class Answers(NamedTuple):
     """What processes answered, this one first. `partial`: one that lives was silent, or could not be asked."""
 
@@ -98,10 +137,14 @@ class Listener(Protocol):
         it was deleted by then, or `lost` is called."""
 
     def control(self, kind: str, data: dict[str, object]) -> None:
-        """Something else happened: `deleted` with `channel` and `to`, the id up to which nothing is left."""
+        """Something else happened: `deleted` with `channel` and `to`, the id up to which nothing is left; `revoked`
+        with what a `Revocation` has, which may come again."""
 
     def lost(self) -> None:
         """Announcements may have been missed: what was learnt from them must be read again."""
+
+    def missed_controls(self) -> None:
+        """Likewise of controls alone, and of these not `deleted`; or the store lost what they told of."""
 
     def subscribed(self, channels: Iterable[str]) -> Iterable[str]:
         """Those of the channels that have a subscriber here, so that their heads must be kept."""
@@ -160,6 +203,15 @@ class Store(ABC):
     def delete(self, channel: str) -> None:
         """Remove every event of the channel, keep its head, and announce the control `deleted`, whether or not there
         was anything: polls that wait for the channel's first event are to be answered too."""
+
+    @abstractmethod
+    def revoke(self, revocation: Revocation) -> Revocation:
+        """Keep it, joined with an earlier one of the same tokens, and announce the control `revoked`. Returns what is
+        kept now. Raises TooManyRevocations for one more than `Policy.max_revocations`."""
+
+    @abstractmethod
+    def revocations(self) -> list[Revocation]:
+        """All that are kept."""
 
     @abstractmethod
     def announce_control(self, kind: str, data: dict[str, object]) -> None:

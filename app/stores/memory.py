@@ -18,7 +18,7 @@ from sortedcontainers import SortedDict
 from ..config import Policy, Retention
 from ..errors import KeyReused, StoreUnavailable, TooManyChannels, TooManyKeys
 from ..events import Event
-from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Revocation, Store, too_many_revocations
 
 #: Channels looked at in one step of housekeeping: about a millisecond.
 SWEEP_CHANNELS = 500
@@ -71,6 +71,7 @@ class MemoryStore(Store):
         self._policy = policy
         self._clock = clock
         self._channels: SortedDict[str, _Channel] = SortedDict()
+        self._revocations: dict[tuple[str, str], Revocation] = {}
         self._base = self.now_us()
         self._listener: Listener | None = None
         self._swept_to = ""
@@ -159,6 +160,20 @@ class MemoryStore(Store):
             kept.events.clear()
             kept.first = 0
         self.announce_control("deleted", {"channel": channel, "to": 0 if kept is None else kept.head})
+
+    def revoke(self, revocation: Revocation) -> Revocation:
+        known = {each.tokens: each for each in self.revocations()}
+        kept = revocation.joined(known.get(revocation.tokens))
+        known[kept.tokens] = kept
+        if len(known) > self.policy.max_revocations:
+            raise too_many_revocations(self.policy.max_revocations)
+        self._revocations = known
+        self.announce_control("revoked", revocation._asdict())
+        return kept
+
+    def revocations(self) -> list[Revocation]:
+        self.check()
+        return [each for each in self._revocations.values() if each.is_kept(self._clock())]
 
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
         self.check()

@@ -17,25 +17,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Final
 
 import msgspec
 
 from ..config import Policy
-from ..errors import KeyReused, SettingsError, StoreUnavailable, TooManyChannels, TooManyKeys
+from ..errors import KeyReused, StoreUnavailable, TooManyChannels, TooManyKeys
 from ..events import Event
-from .base import Answers, Appended, ChannelInfo, Clock, Counters, Key, Listener, Reading, Store
+from . import redis_url
+from .base import Answers, Appended, ChannelInfo, Clock, Counters, Key, Listener, Reading, Revocation, Store
 from .redis_channels import RedisChannels
 from .redis_keys import ABOUT_INDEX, CHANNELS_FROM, Keys
 from .redis_link import Link
 from .redis_listener import RedisListener
 from .redis_questions import RedisQuestions
 from .redis_reads import SharedReads
+from .redis_revocations import RedisRevocations
 from .redis_sweep import RedisSweep
 
 #: The policy is looked at again after this, and the server's clock.
@@ -44,8 +44,6 @@ POLICY_SECONDS: Final = 5.0
 NAMED: Final = 100_000
 #: How long the start of listening, and a check, wait for it.
 LISTEN_SECONDS: Final = 2.0
-#: What the URL may set, and whatever begins with ssl_. redis-py takes more: what would be ignored, or is no text.
-OPTIONS: Final = "prefix", "db", "username", "password", "client_name", "socket_timeout", "socket_connect_timeout"
 
 
 class RedisStore(Store):
@@ -53,7 +51,7 @@ class RedisStore(Store):
     the Redis server's is used."""
 
     def __init__(self, url: str, policy: Policy | None, clock: Clock | None = None) -> None:
-        url, prefix = _split(url)
+        url, prefix = redis_url.split(url)
         self._link = Link(url)
         self._keys = Keys(prefix, self._link.database)
         self._policy = policy or Policy()
@@ -66,6 +64,7 @@ class RedisStore(Store):
         #: When the index was begun that they were named to.
         self._index: list[bytes] = []
         self._reads = SharedReads(self._read)
+        self._revocations = RedisRevocations(self._link, self._keys, self._channels, self._mark)
         self._sweep = RedisSweep(self._channels, self._link, self._keys, self._mark)
         self._listener: Listener | None = None
         self._hearing: RedisListener | None = None
@@ -90,7 +89,9 @@ class RedisStore(Store):
         self._channels.measure_clock()
         name, ms = self._keys.policy, self._channels.store_ms
         commands = [(b"GET", name), (b"PEXPIRE", name, ms), (b"ZRANGEBYLEX", self._keys.index, *ABOUT_INDEX)]
-        text, _, begun = self._link.many(commands)
+        text, _, begun, kept = self._link.many([*commands, (b"HLEN", self._keys.revocations)])
+        if self._revocations.lacks_some(kept):
+            self._miss_controls()
         if text is None and self._policy_text is not None:
             # It was evicted, or lost: who comes without one would take another.
             self._link.call(b"SET", name, self._policy_text, b"NX", b"PX", ms)
@@ -202,6 +203,23 @@ class RedisStore(Store):
         if self._hearing is not None:
             self._hearing.watches.end(channel, to)
 
+    def revoke(self, revocation: Revocation) -> Revocation:
+        try:
+            kept = self._revocations.keep(revocation, self._policy.max_revocations)
+        except StoreUnavailable:
+            self._miss_controls()  # it may have been done all the same
+            raise
+        if self._listener is not None:
+            self._listener.control("revoked", revocation._asdict())
+        return kept
+
+    def revocations(self) -> list[Revocation]:
+        return self._revocations.listed()
+
+    def _miss_controls(self) -> None:
+        if self._listener is not None:
+            self._listener.missed_controls()
+
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
         text = json.dumps({"by": self._mark, "kind": kind, "data": data})
         self._link.call(b"PUBLISH", self._keys.controls, text)
@@ -236,6 +254,8 @@ class RedisStore(Store):
         elif own:
             return  # it was told already
         elif self._listener is not None:
+            if told["kind"] == "revoked":
+                self._revocations.heard()
             self._listener.control(told["kind"], told["data"])
 
     def catch_up(self) -> None:
@@ -267,33 +287,3 @@ class RedisStore(Store):
         if self._questions is not None:
             self._questions.stop()
         self._link.close()
-
-
-def _split(url: str) -> tuple[str, str]:
-    """The URL without what is ours in it, and the prefix of all names."""
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.port != 0 and not parts.fragment  # raises ValueError where it is no port
-    except ValueError:
-        is_usable = False
-    if not is_usable or not (
-        not parts.hostname and len(parts.path) > 1 if parts.scheme == "unix" else re.fullmatch(r"/?[0-9]*", parts.path)
-    ):
-        # Nothing of it is shown: a password with a slash in it is taken for something else.
-        raise SettingsError(
-            "BIDE_STORE cannot be used: give redis://[[user]:password@]host[:port][/database] or "
-            "unix://[[user]:password@]/path[?db=database], with the password percent-encoded"
-        )
-    options: list[tuple[str, Any]] = [*parse_qsl(parts.query, keep_blank_values=True)]
-    given = dict(options)
-    if len(given) < len(options) or not all(name in OPTIONS or name.startswith("ssl_") for name in given):
-        raise SettingsError(
-            f"An option in BIDE_STORE cannot be used: give each of {', '.join(OPTIONS)} and, after rediss://, "
-            "of redis-py's that begin with ssl_, once at most"
-        )
-    prefix = given.get("prefix", "bide")
-    if not prefix or not prefix.isascii() or not prefix.isprintable() or set(prefix) & set("{}: "):
-        raise SettingsError("The prefix in BIDE_STORE cannot be used: it has no braces, colons or spaces")
-    rest = urlencode([(name, value) for name, value in options if name != "prefix"])
-    # Not urlunsplit: it takes the slashes of unix:///path away.
-    return f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{rest}" if rest else ""), prefix

@@ -51,7 +51,8 @@ class RedisChannels:
         self._ahead_us = int(seconds) * 1_000_000 + int(micros) - time.monotonic_ns() // 1000
 
     @property
-    def _given_us(self) -> Any:
+    def given_us(self) -> Any:
+        """The time as scripts are given it."""
         return b"" if self._clock is None else self.now_us()
 
     # -- what belongs to no channel
@@ -79,7 +80,7 @@ class RedisChannels:
 
     def _base(self, at_least: int | bytes, channel: str, lost: int, opens: bool = False) -> tuple[int, bool]:
         keys = [self._keys.base, self._keys.index]
-        words = self._given_us, at_least, channel, lost, self.store_ms, int(opens), NAMED_AGAIN_US
+        words = self.given_us, at_least, channel, lost, self.store_ms, int(opens), NAMED_AGAIN_US
         base, named = self._link.run(_BASE, keys, *words)
         return int(base), bool(named)
 
@@ -98,7 +99,7 @@ class RedisChannels:
         retention = self.retention(channel)
         return [
             what,
-            self._given_us,
+            self.given_us,
             retention.events,
             int(retention.seconds * 1e6),
             # Longer than a head lives: housekeeping comes first, and raises the base by it.

@@ -21,6 +21,7 @@ class Keys:
         self.policy = own + b":policy"
         self.sweeper = own + b":sweeper"
         self.rates = own + b":rates"
+        self.revocations = own + b":revoked"
         #: Not keys, but topics of Pub/Sub.
         self.controls = own + b":controls:%d" % database
         self._events = b"}:e%d" % database

@@ -57,6 +57,7 @@ class RedisListener:
         probe: bytes,
     ) -> None:
         self.watches = Watches(listener, read, self._subscribe, self._unsubscribe)
+        self._listener = listener
         self._link = link
         self._keys = keys
         self._mark = mark.encode()
@@ -172,6 +173,8 @@ class RedisListener:
             self._heard_at = time.monotonic()
             if self._well_at is None:
                 self._well_at = self._heard_at
+            if self._is_subscribed:
+                self._listener.missed_controls()  # until now
         elif kind == b"subscribe":
             self.watches.confirmed(self._keys.channel_of(topic))
         elif kind == b"unsubscribe" and not is_control:
@@ -210,6 +213,7 @@ class RedisListener:
                 self._say()
                 if not self.hears:
                     self.watches.read_all()
+                    self._listener.missed_controls()
                 self.watches.leave_quiet()
             except Exception:
                 log.exception("the Redis listener cannot be looked after; trying again")

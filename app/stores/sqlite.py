@@ -17,7 +17,8 @@ import gevent
 from ..config import Policy
 from ..errors import StoreUnavailable
 from ..events import Event
-from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Store
+from . import sqlite_revocations
+from .base import Answers, Appended, ChannelInfo, Clock, Key, Listener, Reading, Revocation, Store
 from .sqlite_append import Written, write
 from .sqlite_checkpoint import Checkpoint
 from .sqlite_commits import Commits
@@ -136,6 +137,18 @@ class SQLiteStore(Store):
 
         self._commits.run(work, self._tell)
 
+    def revoke(self, revocation: Revocation) -> Revocation:
+        def work(execute: Execute) -> Revocation:
+            kept = sqlite_revocations.keep(execute, revocation, self.policy.max_revocations, self.now_us())
+            self._insert_control(execute, "revoked", revocation._asdict())
+            return kept
+
+        return self._commits.run(work, self._tell)
+
+    def revocations(self) -> list[Revocation]:
+        with self._file.reading as execute:
+            return sqlite_revocations.listed(execute, self.now_us())
+
     def announce_control(self, kind: str, data: dict[str, object]) -> None:
         self._commits.run(lambda execute: self._insert_control(execute, kind, data), self._tell)
 
@@ -196,7 +209,7 @@ class SQLiteStore(Store):
         # Something that differs: SQLite writes no page that stays the same.
         execute("INSERT OR REPLACE INTO meta VALUES ('written', ?)", (self.now_us(),))
 
-    def _tell(self, _: None) -> None:
+    def _tell(self, _: object) -> None:
         if self._listening is not None:
             self._listening.tell()
 

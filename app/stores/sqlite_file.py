@@ -47,7 +47,7 @@ def _script(name: str) -> Callable[[], str]:
 
 
 #: The step from version n to n + 1 is MIGRATIONS[n]; version 0 is an empty file.
-MIGRATIONS: list[Callable[[], str]] = [_script("schema.sql"), _script("schema_2.sql")]
+MIGRATIONS: list[Callable[[], str]] = [_script("schema.sql"), _script("schema_2.sql"), _script("schema_3.sql")]
 
 
 def is_busy(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from ..events import MAX_ID
+from . import sqlite_revocations
 from .base import Listener
 from .sqlite_file import Execute, SQLiteFile
 from .sqlite_policy import FilePolicy
@@ -76,6 +77,7 @@ class Sweep:
                     (CONTROLS, now_us - CONTROL_US, now_us + CONTROL_US),
                 )
                 execute("DELETE FROM answers WHERE at_us < ?", (now_us - ANSWER_US,))
+                sqlite_revocations.drop(execute, now_us)
             return False
         trimmed: list[tuple[int, str]] = []
         quiet: list[tuple[int, str, int]] = []

@@ -18,6 +18,7 @@ for name in (
     "keys",
     "listing",
     "listening",
+    "revoking",
     "model",
     "stream",
 ):

@@ -12,9 +12,10 @@ from .listening import Listening
 from .listing import Listing
 from .reading import Reading
 from .retaining import Retaining
+from .revoking import Revoking
 
 
-class StoreContract(Appending, Reading, Retaining, Heads, Listing, Keys, Listening):
+class StoreContract(Appending, Reading, Retaining, Heads, Listing, Keys, Listening, Revoking):
     @pytest.fixture
     def make(self):
         raise NotImplementedError("a fixture that opens the store")

@@ -42,6 +42,7 @@ class Ear:
         self.events = []
         self.controls = []
         self.losses = 0
+        self.missed = 0
 
     def hears(self, channel):
         return channel not in self.deaf_to
@@ -54,6 +55,9 @@ class Ear:
 
     def lost(self):
         self.losses += 1
+
+    def missed_controls(self):
+        self.missed += 1
 
     def answer(self, question):
         return [question, sorted(self.watched)]

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import KeyReused, TooManyChannels
 from app.publisher import Publisher
-from app.stores.base import Key
+from app.stores.base import Key, Revocation
 
 from .support import Ear, everything, messages, names, policy, put, said, sweep
 
@@ -43,11 +43,12 @@ class TestExpiry:
         assert left_for_ever(server, "p") == []
         store.delete("b")
         store.delete("unknown")
+        store.revoke(Revocation("sub", "ann", 0, int(time.time()) + 5))
         store.ask({})
         sweep(store)
         assert left_for_ever(server, "p") == []
         with server.client as client:
-            assert len(client.keys("*")) == 10
+            assert len(client.keys("*")) == 11
 
     def test_events_do_not_go_while_they_are_retained_nor_heads_before_their_time(self, server, redis_url, joined):
         kept = policy(seconds=1_000_000)
