@@ -8,7 +8,7 @@ Each watched channel has a tail: its newest events, ready to send, whole from th
 its `prev` that it follows the tail's last; one that does not follow begins a new tail at its own `prev`, and polls
 below it read the store. So a woken poll, and a client that polls again at once, touch neither store nor encoder.
 
-Shared by all greenlets of the process. Nothing here switches greenlets, but for `drain`.
+Shared by all greenlets of the process. Nothing here switches greenlets, but for `drain` and `end_revoked`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ TAILS_BYTES = 64 * 1024 * 1024
 IDLE_SECONDS = 10.0
 #: Channels that are kept although nobody waits on them.
 IDLE_CHANNELS = 10_000
+#: Polls that are asked in one go for their tokens: a millisecond or two.
+LOOKED_AT = 1000
 #: A stopping gunicorn worker still accepts for up to a second.
 ACCEPTING_SECONDS = 1.1
 
@@ -87,7 +89,8 @@ class Channel:
 class Notifier:
     """A store's listener. `retention` bounds what tails may show; `now_us` is the store's clock.
 
-    `subscribed` and `answer` are the listener's other two calls, which are none of its business.
+    `subscribed`, `answer` and `missed_controls` are the listener's other calls, which are none of its business; nor is
+    what was revoked, which `revoked` is told.
     """
 
     def __init__(
@@ -96,11 +99,15 @@ class Notifier:
         now_us: Callable[[], int],
         subscribed: Callable[[Iterable[str]], Iterable[str]],
         answer: Callable[[dict[str, object]], object],
+        revoked: Callable[[dict[str, object]], object],
+        missed_controls: Callable[[], None],
     ) -> None:
         self._retention = retention
         self._now_us = now_us
         self.subscribed = subscribed
         self.answer = answer
+        self.missed_controls = missed_controls
+        self._revoked = revoked
         self._channels: dict[str, Channel] = {}
         self._idle: OrderedDict[str, Channel] = OrderedDict()
         self._waiters: dict[Waiter, None] = {}
@@ -149,6 +156,8 @@ class Notifier:
                     waiter.wake(channel.names)
 
     def control(self, kind: str, data: dict[str, object]) -> None:
+        if kind == "revoked":
+            self._revoked(data)
         if kind != "deleted":
             return
         channel = self._channels.get(str(data["channel"]))
@@ -164,13 +173,20 @@ class Notifier:
 
     def lost(self) -> None:
         self.losses += 1
+        self.missed_controls()
         for channel in self._channels.values():
             self._forget_tail(channel)
             for waiter in channel.waiters:
                 waiter.wake(channel.names)
 
-    def missed_controls(self) -> None:
-        pass  # it reads none but `deleted`
+    def end_revoked(self) -> None:
+        """Answer every poll whose token was revoked. Switches greenlets, between some of them and the next."""
+        # Whoever comes meanwhile is looked at when he comes.
+        for number, waiter in enumerate(list(self._waiters), 1):
+            if waiter.permit is not None and waiter.permit.is_revoked and waiter in self._waiters:
+                waiter.end("revoked")
+            if number % LOOKED_AT == 0:
+                gevent.sleep(0)
 
     def drain(self, seconds: float) -> None:
         """Answer every poll, spread over the time; those that come meanwhile once gunicorn has stopped to accept,

@@ -143,8 +143,10 @@ class Poll:
 
     def page(self) -> Page:
         """The answer. Whose token was revoked has nothing of what was found meanwhile."""
-        found = () if self.waiter.ending == "revoked" else self.found
-        return _page(self.places, found, self._several, self._limit is not None)
+        permit = self.waiter.permit
+        if self.waiter.ending == "revoked" or (permit is not None and permit.is_revoked):
+            self.found = ()  # nor do others get it who stand where it does, as if it were theirs
+        return _page(self.places, self.found, self._several, self._limit is not None)
 
     def go_on(self, page: Page) -> None:
         """Begin anew behind a page that was sent."""

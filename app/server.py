@@ -54,7 +54,14 @@ class Server:
         self.presence = Presence(settings.presence_seconds)
         self.revocations = Revocations()
         self.roster = Roster(store, self.presence)
-        self.notifier = Notifier(store.retention, store.now_us, self.presence.subscribed, self.roster.answer)
+        self.notifier = Notifier(
+            store.retention,
+            store.now_us,
+            self.presence.subscribed,
+            self.roster.answer,
+            self.revocations.heard,
+            self.revocations.missed,
+        )
         self.publisher = Publisher(store, settings.max_message_bytes)
         self.deadlines = Deadlines()
         self.subscriber = Subscriber(
@@ -68,10 +75,13 @@ class Server:
         self.hang_ups = HangUps()
         self.lifecycle = Lifecycle(store, self.notifier, self.presence, settings.drain_seconds)
         store.listen(self.notifier)
+        if settings.has_key:
+            self.revocations.begin(store, self.notifier.end_revoked)
 
     def close(self) -> None:
         """End the greenlets and let go of the store."""
         self.lifecycle.stop()
+        self.revocations.stop()
         self.deadlines.close()
         self.hang_ups.close()
         self.store.close()

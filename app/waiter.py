@@ -47,7 +47,8 @@ class Waiter:
 
     def end(self, ending: Ending) -> None:
         """Let the poll answer at once, as if its time were up."""
-        self.ending = ending
+        if self.ending != "revoked":  # whose token is gone has nothing, whatever else ends it
+            self.ending = ending
         self.rouse()
 
     def hang_up(self) -> None:

@@ -18,7 +18,7 @@ EMPTY = {"waiters": 0, "tails": 0, "tails_bytes": 0}
 
 @pytest.fixture
 def notifier():
-    return Notifier(Policy().retention, lambda: 1000, lambda channels: (), lambda question: None)
+    return Notifier(Policy().retention, lambda: 1000, lambda channels: (), lambda question: None, print, print)
 
 
 @pytest.fixture(autouse=True)
@@ -247,3 +247,39 @@ def test_a_waiter_that_leaves_while_draining_is_no_hindrance(notifier):
         notifier.unregister(["b"], second)
         drain.get(timeout=1)
     assert notifier.counts()["waiters"] == 0
+
+
+def test_polls_whose_tokens_were_revoked_are_ended_and_no_others(notifier):
+    with contextlib.ExitStack() as stack:
+        waiters = [stack.enter_context(watching(notifier, ["news"])) for _ in range(3)]
+        waiters[1].permit = SimpleNamespace(is_revoked=False)
+        waiters[2].permit = SimpleNamespace(is_revoked=True)
+        notifier.end_revoked()
+        assert [waiter.ending for waiter in waiters] == [None, None, "revoked"]
+        assert [woken(waiter) for waiter in waiters] == [False, False, True]
+
+
+def test_thousands_of_polls_are_asked_for_their_tokens_while_others_go_on(notifier, monkeypatch):
+    monkeypatch.setattr(module, "LOOKED_AT", 10)
+    waiters = [Waiter() for _ in range(100)]
+    for waiter in waiters:
+        waiter.permit = SimpleNamespace(is_revoked=True)
+        notifier.register(["news"], waiter)
+    look = gevent.spawn(notifier.end_revoked)
+    gevent.sleep(0)
+    assert sum(waiter.ending == "revoked" for waiter in waiters) == 10
+    gone = waiters[50]
+    notifier.unregister(["news"], gone)
+    look.get(timeout=1)
+    assert sum(waiter.ending == "revoked" for waiter in waiters) == 99
+    assert gone.ending is None
+
+
+def test_what_is_none_of_its_business_is_passed_on():
+    told = []
+    notifier = Notifier(None, None, None, None, told.append, lambda: told.append("missed"))
+    notifier.control("revoked", {"claim": "sub"})
+    notifier.missed_controls()
+    notifier.lost()
+    notifier.control("of a later version", {})
+    assert told == [{"claim": "sub"}, "missed", "missed"]

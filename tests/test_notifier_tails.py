@@ -13,7 +13,12 @@ from tests.support.app import Clock, chain, event, law, watching
 def make(policy=None, clock=None):
     clock = clock or Clock(0.001)
     return Notifier(
-        (policy or Policy()).retention, lambda: int(clock.now * 1e6), lambda channels: (), lambda question: None
+        (policy or Policy()).retention,
+        lambda: int(clock.now * 1e6),
+        lambda channels: (),
+        lambda question: None,
+        print,
+        print,
     )
 
 

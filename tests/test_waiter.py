@@ -56,3 +56,11 @@ def test_a_greenlet_that_is_killed_while_it_waits_is_not_switched_to(waiter):
     assert isinstance(greenlet.value, gevent.GreenletExit)
     again = waiting(waiter)
     assert again.ready()
+
+
+def test_whose_token_was_revoked_is_ended_by_nothing_else(waiter):
+    waiter.end("deleted")
+    waiter.end("revoked")
+    for ending in ("deleted", "draining", "hung up"):
+        waiter.end(ending)
+    assert waiter.ending == "revoked"

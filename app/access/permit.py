@@ -26,7 +26,7 @@ class Revoked(Protocol):
     version: int
 
     def covers(self, permit: Permit) -> bool:
-        """Whether the token was revoked."""
+        """Whether the token was revoked. Raises Unavailable where that cannot be known yet."""
 
 
 class Permit:
@@ -62,9 +62,10 @@ class Permit:
 
     @property
     def is_revoked(self) -> bool:
-        if self._checked != self._revoked.version:
-            self._checked = self._revoked.version
+        version = self._revoked.version
+        if self._checked != version:
             self._is_revoked = self._revoked.covers(self)
+            self._checked = version  # only now: what could not be known is asked again
         return self._is_revoked
 
     @property

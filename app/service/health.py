@@ -37,11 +37,13 @@ def alive() -> Response:
 
 
 def ready() -> Response:
-    """GET /readyz: the store is reachable, its listener hears, the worker is not stopping; else 503."""
+    """GET /readyz: the store is reachable, its listener hears, it is known which tokens were revoked, the worker is not
+    stopping; else 503."""
     server: Server = current_app.extensions["bide"]
     if server.notifier.draining:
         raise Unavailable("This worker is stopping", retry_after=1)
     server.store.check()
+    server.revocations.check()
     return _answer({"status": "ready"})
 
 

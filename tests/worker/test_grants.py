@@ -1,6 +1,7 @@
 """What later parts fill into a grant, each driven here by a dummy: expiry, revocation, counters, another framing."""
 
 import time
+from types import SimpleNamespace
 
 import gevent
 import pytest
@@ -31,6 +32,16 @@ def test_a_poll_that_is_revoked_ends_and_has_nothing_of_what_came_meanwhile(bide
     answer = read(client)
     assert b"Connection: close\r\n" in answer
     assert b'"status":"timeout"' in answer  # and no event, though one came in the same moment
+    assert b'"message":1' in read(other)
+
+
+def test_whose_token_is_known_to_be_revoked_has_no_event_and_takes_it_from_nobody(bide, park):
+    """Thousands of polls are looked at one after another: an event may come before the turn of this one."""
+    connection, client = park()
+    _, other = park()
+    connection._grant.poll.waiter.permit = SimpleNamespace(is_revoked=True)
+    bide.publisher.publish("news", 1)  # the first is answered first, and both stand at the same place
+    assert b'"status":"timeout"' in read(client)
     assert b'"message":1' in read(other)
 
 
