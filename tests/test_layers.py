@@ -42,6 +42,7 @@ FLOORS = [
     {"worker.state"},
     {
         "access.cors",
+        "access.revoking",
         "access.sessions",
         "channels.problems",
         "channels.views",

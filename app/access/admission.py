@@ -31,6 +31,10 @@ class Need(NamedTuple):
     of: Literal["channel", "channels", "body", "list"]
 
 
+class Administration(NamedTuple):
+    """The call is about no channel in particular: it needs the right to administer all of them."""
+
+
 class Nothing(NamedTuple):
     """The call is open to anyone."""
 
@@ -41,9 +45,10 @@ class Valid(NamedTuple):
 
 OPEN: Final = Nothing()
 VALID: Final = Valid()
+ADMIN: Final = Administration()
 
 #: By endpoint. Read top to bottom it says who may do what.
-NEEDS: Final[Mapping[str, Need | Valid | Nothing]] = {
+NEEDS: Final[Mapping[str, Need | Administration | Valid | Nothing]] = {
     "channels.publish": Need("publish", "channel"),
     "channels.publish_several": Need("publish", "body"),
     "channels.subscribe": Need("subscribe", "channels"),
@@ -55,6 +60,7 @@ NEEDS: Final[Mapping[str, Need | Valid | Nothing]] = {
     "channels.delete": Need("admin", "channel"),
     "access.begin_session": VALID,
     "access.end_session": OPEN,
+    "access.revoke": ADMIN,
     "service.greet": OPEN,
     "service.alive": OPEN,
     "service.ready": OPEN,
@@ -91,6 +97,8 @@ def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]
                 permit.check(need.right, named["channels"].split(","))
             elif isinstance(need, Need) and need.of == "channel":
                 permit.check(need.right, (named["channel"],))
+            elif need is ADMIN:
+                permit.check_all()
 
     app.before_request(admit)
 
