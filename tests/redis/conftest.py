@@ -14,6 +14,7 @@ EVERY_RUN = {
     "test_without_faults_each_has_each_event_once_and_no_stream_is_read_again",
     "test_whatever_happens_nothing_is_lost_doubled_or_disordered_and_what_redis_loses_is_told",
     "test_a_server_without_memory_refuses_until_it_has_some",
+    "test_a_token_that_is_revoked_on_one_machine_while_its_poll_is_parked_on_the_other",
     "test_while_the_server_is_away_polls_are_held_and_publishes_refused",
     "test_two_workers_share_a_limit_and_divide_it_while_the_server_is_away",
 }
