@@ -16,6 +16,7 @@ BODIES = {
     "/publish/{channel}": {"message": 1},
     "/publish": {"channels": ["news", "old"], "message": 1},
     "/subscribe": {"channels": {"news": 0}, "timeout": 0},
+    "/auth/revoke": {"sub": "nobody"},
 }
 #: What any token is enough for.
 OF_ANYONE = {"/channels", "/auth/session"}
