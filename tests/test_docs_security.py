@@ -24,3 +24,10 @@ def test_whatever_looks_like_a_test_is_looked_at():
 @pytest.mark.parametrize(("path", "name"), NAMED, ids=[name for _, name in NAMED])
 def test_a_test_that_is_named_is_there(path, name):
     assert name in names_in(path)
+
+
+def test_every_threat_has_a_test():
+    part = TEXT.partition("## Threats")[2].partition("\n## ")[0]
+    threats = re.findall(r"^\| (?!threat |---)(.*)$", part, re.M)
+    assert len(threats) > 40
+    assert not [threat for threat in threats if "`tests/" not in threat]
