@@ -62,9 +62,9 @@ class Grant:
 
     `head` is the answer's head as far as it is known already: status line and header fields, those that `after_request`
     functions added too. `expires_at` is when the right to wait ends, on the clock of `time.monotonic`. Allowances are
-    kept by `empty`, called when an answer without an event is sent, and `ended`, called once, however the grant came to
-    its end; both by the event loop: they may not switch greenlets. `closes`: the connection ends with the answer.
-    `request` is kept only where there is an access log.
+    kept by `empty`, called when an answer without an event is sent, or its client has left, and `ended`, called once,
+    however the grant came to its end; both by the event loop: they may not switch greenlets. `closes`: the connection
+    ends with the answer. `request` is kept only where there is an access log.
     """
 
     __slots__ = ("closes", "empty", "ended", "expires_at", "framing", "head", "poll", "request")

@@ -200,7 +200,7 @@ class HolderOfPoll(SocketOfRequest):
         ends = left and (grant.framing.lives_on or not self.unread)
         closes = ends or grant.has_ended or self._closes(grant)
         page = grant.poll.page()
-        if grant.empty is not None and not left and not page.events:
+        if grant.empty is not None and not page.events:
             grant.empty()
         data = grant.framing.frame(grant, page, closes)
         if grant.request is not None:
