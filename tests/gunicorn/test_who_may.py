@@ -27,8 +27,8 @@ PAGE, SEVERAL = 1000, 100
 
 
 class Call(NamedTuple):
-    """What a call needs, a right, or ANY token, or nothing (None); how many channels it is asked for; its body, made of
-    them; what it answers to who may, and what it does to the events of the channels."""
+    """What a call needs, a right, or ALL of admin, or ANY token, or nothing (None); how many channels it is asked for;
+    its body, made of them; what it answers to who may, and what it does to the events of the channels."""
 
     right: str | None
     channels: tuple = (0,)
@@ -38,6 +38,7 @@ class Call(NamedTuple):
 
 
 ANY = "any"
+ALL = "admin of every channel"
 
 
 def publishes(events):
@@ -61,6 +62,7 @@ CALLS = {
     "channels.delete": Call("admin", (1,), good=204, does=lambda events: 0),
     "access.begin_session": Call(ANY),
     "access.end_session": Call(None, good=204),
+    "access.revoke": Call(ALL, body=lambda names: {"jti": "of nobody"}),
     "service.greet": Call(None),
     "service.alive": Call(None),
     "service.ready": Call(None),
@@ -218,13 +220,18 @@ def of_cookie(rule, method, name, names, claim, page):
 
 def made(rule, names, claim):
     """Who may call it with any token may do so with any claim."""
+    return token(claims_of(rule, names, claim), sub=claim.sub or (family(names) if names else "ann"))
+
+
+def claims_of(rule, names, claim):
     right = CALLS[rule.endpoint].right
-    claims = claim.made("subscribe" if right in (ANY, None) else right, names or ["who-ever.a"])
-    return token(claims, sub=claim.sub or (family(names) if names else "ann"))
+    return claim.made({ANY: "subscribe", None: "subscribe", ALL: "admin"}.get(right, right), names or ["who-ever.a"])
 
 
 def refused(rule, names, claim):
     right = CALLS[rule.endpoint].right
+    if right is ALL:
+        return None if "*" in (claims_of(rule, names, claim) or {}).get("admin", ()) else 403
     return None if right in (ANY, None) or claim.allows(names) else 403
 
 
@@ -244,7 +251,7 @@ def case(rule, method, name, names, headers, refused, always=False):
     else:
         status = call.good
     path = re.sub("<[a-z]+>", ",".join(names), rule.rule) + "?timeout=0"
-    missing = "" if call.right is None else "bide.admin" if is_own else f"bide.{call.right}"
+    missing = "" if call.right is None else "bide.admin" if is_own else f"bide.{call.right.split()[0]}"
     events = call.does(1) if status == call.good and method != "OPTIONS" else 1
     body = call.body(names) if call.body and method in ("POST", "PUT") else None
     return Case(f"{method} {path}, {name}", method, path, names, headers, body, status, missing, events)
