@@ -24,7 +24,7 @@ from ..channels import body
 from ..channels.answers import Answer
 from ..config import MAX_SECONDS
 from ..dispatch import current_app, current_environ
-from ..errors import Forbidden, InvalidRequest
+from ..errors import InvalidRequest, NoTokens
 from ..events import encode
 from ..names import MAX_SUBJECT_CHARACTERS, is_subject
 from ..server import Server
@@ -39,7 +39,9 @@ def revoke() -> Response:
     """POST /auth/revoke"""
     server: Server = current_app().extensions["bide"]
     if not server.settings.has_key:
-        raise Forbidden("Without a key there are no tokens to revoke: set BIDE_JWT_SECRET or another key")
+        raise NoTokens(
+            "Without a key (BIDE_JWT_SECRET, BIDE_JWT_PUBLIC_KEY or BIDE_JWKS_URL) there is nothing to revoke"
+        )
     asked = body.json_object(current_environ(), server.settings.max_body_bytes)
     now = time.time()
     kept = server.store.revoke(_revocation(asked, now))

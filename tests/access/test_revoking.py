@@ -191,7 +191,8 @@ def test_it_needs_the_right_to_administer_everything(client, server, status, hea
 def test_without_a_key_there_is_nothing_to_revoke():
     with serving() as app:
         answer = app.test_client().post("/auth/revoke", json={"sub": "ann"})
-        assert answer.status_code == 403
+        assert answer.status_code == 404
+        assert problem(answer)["type"] == "/problems/no-tokens"
         assert "BIDE_JWT_SECRET" in problem(answer)["detail"]
         assert parts(app).store.revocations() == []
 
