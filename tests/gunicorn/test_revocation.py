@@ -42,7 +42,7 @@ def is_refused(line, who):
     return answer.status == 401
 
 
-@pytest.mark.parametrize("serving", [plain, unheard])
+@pytest.mark.parametrize("serving", [plain, pytest.param(unheard, marks=pytest.mark.long)])
 def test_a_token_that_is_revoked_on_one_worker_while_its_poll_is_parked_on_the_other(tmp_path, serving):
     server = serving(tmp_path)
     server.env = ENV
@@ -50,7 +50,7 @@ def test_a_token_that_is_revoked_on_one_worker_while_its_poll_is_parked_on_the_o
         pids = [line.ask(get("/healthz")).pid for line in (one, other)]
         assert sorted(pids) == server.worker_pids()
         took = []
-        for number in range(6):
+        for number in range(4):
             (here, here_pid), (there, there_pid) = ((one, pids[0]), (other, pids[1]))[:: 1 if number % 2 else -1]
             named = {"jti": str(number)} if number % 3 else {"sub": f"ann.{number}"}
             who, another = by(f"ann.{number}", jti=str(number)), by("ann", jti="another")
