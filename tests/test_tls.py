@@ -32,22 +32,23 @@ def test_a_certificate_and_its_key_can_be_used(tmp_path):
     assert check(tmp_path, both, both) is None
 
 
-@pytest.mark.parametrize(
-    ("certificate", "key", "variable", "says"),
-    [
-        (b"", pem(KEY), "CERT", "no certificate"),
-        (b"\xff\xfe", pem(KEY), "CERT", "no certificate"),
-        (pem(KEY), pem(KEY), "CERT", "no certificate"),
-        (BROKEN, pem(KEY), "CERT", "no certificate"),
-        (certify(WEAK), pem(WEAK), "CERT", "KEY_TOO_SMALL"),
-        (CERTIFICATE, b"", "KEY", "no private key"),
-        (CERTIFICATE, CERTIFICATE, "KEY", "no private key"),
-        (CERTIFICATE, pem(KEY)[:100], "KEY", "no private key"),
-        (CERTIFICATE, pem(OTHER), "KEY", "not the key of the certificate in BIDE_TLS_CERT"),
-        (CERTIFICATE, pem(RSA), "KEY", "not the key of the certificate in BIDE_TLS_CERT"),
-        (CERTIFICATE, pem(KEY, b"secret"), "KEY", "encrypted"),
-    ],
-)
+BAD = [
+    (b"", pem(KEY), "CERT", "no certificate"),
+    (b"\xff\xfe", pem(KEY), "CERT", "no certificate"),
+    (pem(KEY), pem(KEY), "CERT", "no certificate"),
+    (BROKEN, pem(KEY), "CERT", "no certificate"),
+    (certify(WEAK), pem(WEAK), "CERT", "KEY_TOO_SMALL"),
+    (CERTIFICATE, b"", "KEY", "no private key"),
+    (CERTIFICATE, CERTIFICATE, "KEY", "no private key"),
+    (CERTIFICATE, pem(KEY)[:100], "KEY", "no private key"),
+    (CERTIFICATE, pem(OTHER), "KEY", "not the key of the certificate in BIDE_TLS_CERT"),
+    (CERTIFICATE, pem(RSA), "KEY", "not the key of the certificate in BIDE_TLS_CERT"),
+    (CERTIFICATE, pem(KEY, b"secret"), "KEY", "encrypted"),
+]
+
+
+# Numbered, since the keys are others in each process.
+@pytest.mark.parametrize(("certificate", "key", "variable", "says"), BAD, ids=range(len(BAD)))
 def test_what_cannot_be_used_is_told_in_a_line_that_names_the_setting(tmp_path, certificate, key, variable, says):
     with pytest.raises(SettingsError) as caught:
         check(tmp_path, certificate, key)

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from tests.gunicorn.test_start import REFUSED_SECONDS, left_nothing, refused
+from tests.gunicorn.test_start import left_nothing
 from tests.support.certificates import certify, make_key, pem, write
 from tests.support.clients import Line, subscription
 from tests.support.servers import ROOT, Server, await_that, environment, is_running, make_certificate, trusting
+from tests.support.starts import REFUSED_SECONDS, refused
 
 KEY = make_key()
 
