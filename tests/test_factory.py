@@ -1,6 +1,7 @@
 """`create_app()`: the parts put together, and what is said where they cannot be."""
 
 import contextlib
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,8 @@ def in_a_worker(monkeypatch, connections=16_000):
         sockets=[],
         alive=True,
         handle=lambda *_: None,
+        handle_error=lambda *_: None,
+        log=SimpleNamespace(error_log=logging.getLogger("gunicorn.error")),
         handle_request=lambda *_: None,
     )
     monkeypatch.setattr(package, "find_worker", lambda: worker)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -23,7 +24,7 @@ WHEEL = {
 def installed(root: Path, lock: str) -> bool:
     """Whether `install_lock`, the real one, installs the wheel of the lock."""
     (root / "requirements.lock").write_text(lock)
-    program = f"set -euo pipefail; source scripts/venv.sh; venv={sys.prefix}; install_lock runtime"
+    program = f"set -euo pipefail; source scripts/venv.sh; venv={shlex.quote(sys.prefix)}; install_lock runtime"
     # Into a folder of its own, so that the environment that runs this stays as it is.
     env = environment(PIP_NO_INDEX="1", PIP_FIND_LINKS=".", PIP_TARGET="target", PIP_CONFIG_FILE="/dev/null")
     result = subprocess.run(["bash", "-c", program], cwd=root, env=env, capture_output=True, text=True, check=False)

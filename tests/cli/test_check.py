@@ -115,7 +115,7 @@ def test_a_server_that_refuses_what_is_forwarded_says_what_to_set(server, tmp_pa
         code, findings = found(proxy.url)
     assert code == 1
     assert "421" in findings["poll"]["text"]
-    assert "set BIDE_INSECURE=1" in findings["poll"]["text"]
+    assert "set a key (BIDE_JWT_SECRET), or BIDE_INSECURE=1" in findings["poll"]["text"]
     assert list(findings)[-1] == "poll"
 
 

@@ -95,7 +95,8 @@ def ask_everything(server, folder, beside, *options):
 @pytest.fixture
 def server(tmp_path, workers, key):
     env = {"BIDE_DEFAULT_TIMEOUT_SECONDS": HOLD_SECONDS, "BIDE_MAX_TIMEOUT_SECONDS": HOLD_SECONDS, **key}
-    headers = bearer(all_rights()) if key else {}
+    # Of a subject that no request revokes.
+    headers = bearer(all_rights("whom nobody names")) if key else {}
     with Server(tmp_path / "server", workers=workers, inspected=True, env=env, headers=headers) as server:
         yield server
 
