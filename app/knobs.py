@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os.path
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -107,6 +108,9 @@ def secret(text: str) -> str:
         raise ValueError(
             f"at least {MIN_SECRET_BYTES} bytes that nobody can guess, such as `openssl rand -base64 32` prints"
         )
+    if os.path.isfile(text):
+        # As the public key may be given. A path is long enough for a secret, and known to many.
+        raise ValueError("what is in that file, not its path")
     return text
 
 

@@ -87,6 +87,7 @@ REFUSED = [
     (knobs.networks, ["10.0.0.1/8", "example.com", "10.0.0", "10.0.0.0/33", "5", "*"], NETWORKS),
     (knobs.given, [""], "a value, or leave the variable out"),
     (knobs.secret, ["", "x" * 31, "é" * 15, "x" * 40 + "\udcff"], A_SECRET),
+    (knobs.secret, ["/" * 32 + __file__], "what is in that file, not its path"),
     (
         knobs.keys_url,
         ["", "a.example", "http://a.example/", "ftp://localhost/", "https://", "https:///k", "//a/k"],
