@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from .. import knobs
 from ..algorithms import KINDS, algorithm_of
-from ..names import MAX_SUBJECT_CHARACTERS, SUBJECT, is_pattern, is_subject, resolved
+from ..names import MAX_SUBJECT_CHARACTERS, OWN_PREFIX, SUBJECT, is_own, is_pattern, is_subject, resolved
 from .output import Output
 
 SECRET: Final = "BIDE_JWT_SECRET"
@@ -123,6 +123,8 @@ def _check(right: str, pattern: str, subject: str) -> None:
         raise click.UsageError(
             f"--{right} {pattern!r} is no pattern: give a channel, or a prefix of channels that ends in *"
         )
+    if right != "admin" and is_own(found):
+        raise click.UsageError(f"--{right} {pattern!r} allows nothing: who reads {OWN_PREFIX} channels needs --admin")
 
 
 def _secret() -> tuple[str, str]:

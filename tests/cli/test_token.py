@@ -176,6 +176,7 @@ CHAT = ["--publish", "chat"]
         (["ann smith", "--publish", "user.{sub}"], "matches nothing: 'ann smith' cannot be a part"),
         (["a*", "--publish", "{sub}"], "matches nothing"),
         (["@bide.x", "--publish", "{sub}"], "matches nothing"),
+        (["ann", "--subscribe", "@bide.*"], "'@bide.*' allows nothing: who reads @bide. channels needs --admin"),
         (["ann", *CHAT, "--for", "0h"], "'0h' is no such time: give one such as"),
         (["ann", *CHAT, "--for", "soon"], "'soon' is no such time"),
         (["ann", *CHAT, "--for", "3651d"], "'3651d' is no such time"),
