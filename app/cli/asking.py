@@ -6,11 +6,12 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import click
 
-from ..client import Client, ClientError
+from ..client import Client, ClientError, NotAllowed
 from ..client.places import NAME
 from ..client.wire import check_url
 
@@ -69,7 +70,7 @@ def asks(patience: float | None = None) -> Callable[[Callable[..., Any]], Callab
                 client = Client(url, token=token, patience=patience)
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
-            with failures(), client:
+            with failures(has_token=token is not None), client:
                 return command(client=client, **rest)
 
         if patience is not None:
@@ -87,10 +88,13 @@ def asks(patience: float | None = None) -> Callable[[Callable[..., Any]], Callab
 
 
 @contextlib.contextmanager
-def failures() -> Iterator[None]:
+def failures(*, has_token: bool) -> Iterator[None]:
     """What the client raises, as what the command tells."""
     try:
         yield
+    except NotAllowed as error:
+        hint = "" if has_token or error.status != HTTPStatus.UNAUTHORIZED else " (in BIDE_TOKEN, or as --token)"
+        raise click.ClickException(f"{error}{hint}") from error
     except ClientError as error:
         raise click.ClickException(str(error)) from error
 

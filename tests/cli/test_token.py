@@ -270,7 +270,7 @@ def test_a_refusal_says_why_and_not_what_the_token_is(keyed: Server, run: Run, e
         assert not any(part in result.stderr for part in token.split("."))
     without = run("subscribe", "news", env=env)
     assert (without.returncode, without.stdout) == (1, "")
-    assert re.fullmatch(r"bide: .* says 401: Give a token: .*\n", without.stderr), without.stderr
+    assert re.fullmatch(r"bide: .* says 401: Give a token: .* \(in BIDE_TOKEN, or as --token\)\n", without.stderr)
     told = run("check", keyed.url, env=env | {"BIDE_TOKEN": of_others})
     assert told.returncode == 1
     assert not any(part in told.stdout + told.stderr for part in of_others.split("."))
