@@ -160,7 +160,7 @@ def _trouble(error: ClientError, seconds: float) -> Trouble:
     if isinstance(cause, requests.exceptions.SSLError):
         if "WRONG_VERSION_NUMBER" in text:
             return Trouble(f"{place} speaks no TLS: its URL begins with http://")
-        return Trouble(f"{place} is not trusted: {reason}")
+        return Trouble(text if "is not trusted" in reason else f"{place} is not trusted: {reason}")
     if isinstance(cause, requests.exceptions.ReadTimeout) or "Read timed out" in reason:
         return Trouble(f"{place} takes the request and sends nothing for {seconds:.3g} s", is_silent=True)
     if isinstance(cause, requests.exceptions.ChunkedEncodingError):

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -273,4 +274,8 @@ def _reason(error: requests.RequestException, seconds: float) -> str:
         return "it closed the connection without an answer"
     if isinstance(seen, BadStatusLine):
         return "what it says is no HTTP"
+    if isinstance(seen, ssl.SSLCertVerificationError):
+        told = seen.verify_message.rstrip(".")
+        hint = "" if "mismatch" in told else "; REQUESTS_CA_BUNDLE names a file of those that are"
+        return f"its certificate is not trusted ({told}{hint})"
     return str(getattr(seen, "strerror", None) or str(seen) or type(seen).__name__)
