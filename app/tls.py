@@ -69,5 +69,6 @@ def _refuse() -> NoReturn:
 
 
 def _unusable(variable: str, path: str, why: str) -> SettingsError:
-    what = "a certificate, and after it those between it and its root" if variable == CERT else "its private key"
-    return SettingsError(f"{variable}={path!r} cannot be used ({why}): give the path of a file with {what}, in PEM")
+    cert = "a certificate, and after it those between it and its root, in PEM"
+    what = cert if variable == CERT else "its private key, in PEM and without a password"
+    return SettingsError(f"{variable}={path!r} cannot be used ({why}): give the path of a file with {what}")

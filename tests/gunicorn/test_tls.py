@@ -138,7 +138,7 @@ def test_a_key_with_a_password_asks_for_none(tmp_path):
     assert ended.returncode > 0
     assert [line for line in (ended.stdout + ended.stderr).splitlines() if line] == [
         f"bide: BIDE_TLS_KEY={str(files[1])!r} cannot be used (it is encrypted, and nobody is there to type its "
-        "password): give the path of a file with its private key, in PEM"
+        "password): give the path of a file with its private key, in PEM and without a password"
     ]
 
 
