@@ -39,7 +39,7 @@ _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
     (jwt.ImmatureSignatureError, "The token is not valid yet (nbf or iat is later than now)"),
     (jwt.InvalidAudienceError, "The token is for an audience (aud) that is not this server's BIDE_JWT_AUDIENCE"),
     (jwt.InvalidIssuerError, "The token is from an issuer (iss) that is not this server's BIDE_JWT_ISSUER"),
-    (jwt.InvalidSignatureError, "The token's signature does not fit"),
+    (jwt.InvalidSignatureError, "The token's signature does not fit this server's key"),
 )
 
 
