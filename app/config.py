@@ -30,6 +30,9 @@ MIN_HEAD_SECONDS = 3600
 #: where a server starts beside them.
 OF_CLIENTS = frozenset(["BIDE_URL", "BIDE_TOKEN", "BIDE_CHANNEL", "BIDE_EVENT_ID", "BIDE_TYPE", "BIDE_TIMESTAMP"])
 
+#: The settings of which one says what tokens are verified with.
+KEYS = frozenset(["jwt_secret", "jwt_public_key", "jwks_url"])
+
 #: Above this a day's clock arithmetic in microseconds would leave the integers that JavaScript can hold.
 MAX_SECONDS = 10 * 365 * 86400
 
@@ -215,13 +218,22 @@ class Settings:
                 f"WEB_CONCURRENCY={self.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
                 "whose events one worker keeps to itself"
             )
-        keys = [name for name in ("jwt_secret", "jwt_public_key", "jwks_url") if getattr(self, name)]
-        if len(keys) > 1:
-            first, second, *_ = [f"BIDE_{name.upper()}" for name in keys]
-            raise SettingsError(f"{first} cannot be used beside {second}: give one key, of one kind")
+        self.check_key()
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("CERT", "KEY") if self.tls_cert else ("KEY", "CERT")
             raise SettingsError(f"BIDE_TLS_{given} cannot be used alone: give BIDE_TLS_{missing} too")
+
+    def check_key(self) -> None:
+        """Raise SettingsError where there are several keys, or one that is not taken from the environment either."""
+        given = [knob for knob in fields(self) if knob.name in KEYS and getattr(self, knob.name)]
+        if len(given) > 1:
+            first, second, *_ = [knob.metadata["variable"] for knob in given]
+            raise SettingsError(f"{first} cannot be used beside {second}: give one key, of one kind")
+        for knob in given:
+            try:
+                knob.metadata["parse"](getattr(self, knob.name))
+            except ValueError as error:
+                raise SettingsError(f"{knob.metadata['variable']} cannot be used: give {error}") from None
 
     @property
     def has_key(self) -> bool:

@@ -24,6 +24,23 @@ def refused(text):
     return line
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ({"jwt_secret": "x" * 31}, "BIDE_JWT_SECRET cannot be used: give at least 32 bytes"),
+        ({"jwks_url": "http://a.example/keys"}, "BIDE_JWKS_URL cannot be used: give an https:// URL"),
+        (
+            {"jwt_secret": SECRET, "jwks_url": "https://a.example/keys"},
+            "BIDE_JWT_SECRET cannot be used beside BIDE_JWKS",
+        ),
+    ],
+)
+def test_an_application_that_gives_settings_of_its_own_gives_no_weaker_key(key, told):
+    with pytest.raises(SettingsError, match=told) as caught:
+        create_app(Settings(store="memory://", **key))
+    assert not any(value in str(caught.value) for value in key.values())
+
+
 def test_a_secret_is_for_hs256():
     assert keys.secret(SECRET) == keys.Key(SECRET.encode(), "HS256")
 
