@@ -79,7 +79,7 @@ class Limits:
         if not limits:
             return None
         whose = self._whose(environ, permit)
-        self._admitting(limits, whose, self._known.clock())
+        self._admitting(limits, whose)
         leave = Leave(self._known, limits, whose)
         leave.spend(1)
         return leave
@@ -92,8 +92,9 @@ class Limits:
         whose = self._whose(environ, permit)
         leave = Leave(self._known, limits, whose, counts_polls=self._counts_polls)
         if limits:
+            found = self._admitting(limits, whose)
             now = self._known.clock()
-            for allowance in self._admitting(limits, whose, now):
+            for allowance in found:
                 if pace := allowance.pace_seconds(now):
                     leave.pace_seconds = min(max(pace, leave.pace_seconds), self._most_seconds)
         return leave
@@ -106,13 +107,17 @@ class Limits:
     def _whose(self, environ: Mapping[str, Any], permit: Permit | None) -> str:
         return self._addresses.of(environ) if permit is None else permit.subject
 
-    def _admitting(self, limits: tuple[Limit, ...], whose: str, now: float) -> list[Allowance]:
+    def _admitting(self, limits: tuple[Limit, ...], whose: str) -> list[Allowance]:
         """What the client has by the limits. Raises RateLimited where one of them has nothing left."""
         found = [self._known.of(limit, whose) for limit in limits]
-        for allowance in found:
-            if not self._known.admits(allowance, now):
-                raise _refusal(allowance, self._known.clock())
-        return found
+        while True:
+            for allowance in found:
+                # The time is asked for anew: the one before may have waited for its counter.
+                if not self._known.admits(allowance, self._known.clock()):
+                    raise _refusal(allowance, self._known.clock())
+            # While one of them waited, others of the client may have used up what the one before it had.
+            if all(allowance.credit > 0 for allowance in found):
+                return found
 
     def _limit(self, kind: str, rate: Rate, *, is_claim: bool) -> Limit:
         return Limit(kind, *rate, is_claim=is_claim, workers=self._workers, shared=self._is_shared)

@@ -189,6 +189,26 @@ def test_a_token_that_allows_what_the_server_does_is_counted_once_by_each(monkey
         assert not [name for name in numbers if "same" in name]
 
 
+def test_who_publishes_much_at_once_has_no_more_by_two_limits_than_by_the_lower_one(monkeypatch):
+    """While the counter of the one answers, others of the client use up what the other has."""
+
+    class Numbers(Counter):
+        def incr(self, key, expiry, amount):
+            gevent.sleep(0.001)
+            self[key] += amount
+            return self[key]
+
+    numbers = Numbers()
+    monkeypatch.setattr(Store, "counters", lambda store: numbers)
+    with serving(rate_publish=Rate(21, DAY), jwt_secret=SECRET) as app:
+        its = token("ann", publish="88/day")
+        statuses = Counter()
+        for _ in range(3):
+            publishes = [gevent.spawn(publish, app, headers=its) for _ in range(50)]
+            statuses.update(status for each in publishes for status in each.get(timeout=5))
+        assert statuses == {200: 21, 429: 129}
+
+
 def test_a_tokens_limit_holds_where_the_server_has_none():
     with serving(jwt_secret=SECRET, max_timeout_seconds=0.02, default_timeout_seconds=0) as app:
         ann, ben = token("ann", publish="1/day", subscribe="2/day"), token("ben")
