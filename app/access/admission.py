@@ -103,6 +103,13 @@ def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]
     app.before_request(admit)
 
 
+def check_again(environ: Mapping[str, Any], settings: Settings) -> None:
+    """Raise Unauthorized where the token has ended since the request began: a body has ten seconds to come."""
+    permit = permit_of(environ, settings)
+    if permit is not None:
+        permit.check_good()
+
+
 def permit_of(environ: Mapping[str, Any], settings: Settings) -> Permit | None:
     """What the request may do; None where there is no key, and everybody may do everything."""
     if not settings.has_key:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, Protocol, get_args
 
-from ..errors import NotAllowed
+from ..errors import NotAllowed, Unauthorized
 from ..knobs import Rate
 from ..names import Patterns, is_own, resolved
 
@@ -72,6 +72,13 @@ class Permit:
     def seconds(self) -> float:
         """How long it is good for yet, 0 where it has expired."""
         return max(0.0, self.expires_at - time.time())
+
+    def check_good(self) -> None:
+        """Raise Unauthorized where it has expired, or was revoked."""
+        if time.time() >= self.expires_at:
+            raise Unauthorized("The token has expired")
+        if self.is_revoked:
+            raise Unauthorized("The token was revoked")
 
     def patterns(self, right: Right) -> Patterns:
         """What the claim of the right names."""

@@ -29,6 +29,7 @@ from ..events import encode
 from ..names import MAX_SUBJECT_CHARACTERS, is_subject
 from ..server import Server
 from ..stores.base import Revocation
+from .admission import check_again
 from .tokens import LEEWAY_SECONDS
 
 #: A token whose jti is longer is revoked by its subject.
@@ -42,7 +43,9 @@ def revoke() -> Response:
         raise NoTokens(
             "Without a key (BIDE_JWT_SECRET, BIDE_JWT_PUBLIC_KEY or BIDE_JWKS_URL) there is nothing to revoke"
         )
-    asked = body.json_object(current_environ(), server.settings.max_body_bytes)
+    environ = current_environ()
+    asked = body.json_object(environ, server.settings.max_body_bytes)
+    check_again(environ, server.settings)
     now = time.time()
     kept = server.store.revoke(_revocation(asked, now))
     told: dict[str, Any] = {"status": "revoked", kept.claim: kept.value}

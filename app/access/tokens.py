@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -60,11 +59,12 @@ class Tokens:
         if permit is None:
             permit = self._verified(text)
             self._remember(text, permit)
-        if time.time() >= permit.expires_at:
-            self._forget(text)
-            raise Unauthorized("The token has expired")
-        if permit.is_revoked:
-            raise Unauthorized("The token was revoked")
+        try:
+            permit.check_good()
+        except Unauthorized:
+            if not permit.seconds:
+                self._forget(text)
+            raise
         return permit
 
     def forget(self) -> None:

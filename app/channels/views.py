@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response
 
 from .. import guard
-from ..access.admission import permit_of
+from ..access.admission import check_again, permit_of
 from ..access.limits import LIMITS, Leave, Limits
 from ..access.permit import Right
 from ..dispatch import current_app, current_environ
@@ -33,6 +33,7 @@ def publish(channel: str) -> Response:
     server = _server()
     _leave_to_publish(server)
     asked = body.publication(current_environ(), server.settings.max_body_bytes)
+    check_again(current_environ(), server.settings)
     messages = server.publisher.check(channel, asked.messages, batch=asked.batch)
     appended = server.publisher.append(channel, messages, asked.type, _idempotency_key(), _subject(server))
     answer = b'{"status":"published","channel":"%b","event_id":%d' % (channel.encode(), appended.last_id)
@@ -160,6 +161,8 @@ def _server() -> Server:
 
 
 def _allow(server: Server, right: Right, channels: Iterable[str]) -> None:
+    """What a body names, by a token that is good yet. Raises NotAllowed, Unauthorized."""
+    check_again(current_environ(), server.settings)
     permit = permit_of(current_environ(), server.settings)
     if permit is not None:
         permit.check(right, channels)

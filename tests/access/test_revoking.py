@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app.access import revoking
+from app.channels import body
 from app.config import MAX_SECONDS
 from app.errors import StoreUnavailable
 from app.stores.base import Revocation
@@ -356,3 +357,34 @@ def test_the_same_that_is_revoked_twice_at_once_is_kept_for_the_longer(app, clie
     ]
     gevent.joinall(calls)
     assert [each.until for each in server.store.revocations()] == [now + 200]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/publish/news", {"message": 1}),
+        ("/publish", {"channels": ["news", "other"], "message": 1}),
+        ("/subscribe", {"channels": {"news": 0}, "timeout": 0}),
+        ("/auth/revoke", {"sub": "ben"}),
+    ],
+)
+@pytest.mark.parametrize("ends", ["revoked", "expired"])
+def test_a_token_that_ends_while_a_body_comes_does_nothing_any_more(client, server, monkeypatch, path, content, ends):
+    its = bearer(all_rights("ann"))
+    read = body.read
+
+    def slowly(environ, max_bytes):
+        monkeypatch.setattr(body, "read", read)
+        if ends == "revoked":
+            revoke(client, {"sub": "ann"})
+        else:
+            now = time.time()
+            monkeypatch.setattr(time, "time", lambda: now + 4000)
+        return read(environ, max_bytes)
+
+    monkeypatch.setattr(body, "read", slowly)
+    answer = client.post(path, json=content, headers=its)
+    assert answer.status_code == 401
+    assert problem(answer)["detail"] == f"The token {'was' if ends == 'revoked' else 'has'} {ends}"
+    assert server.store.channels("", "", 10) == []
+    assert [each.value for each in server.store.revocations()] == (["ann"] if ends == "revoked" else [])

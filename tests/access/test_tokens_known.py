@@ -70,6 +70,6 @@ def test_what_is_longer_than_all_that_is_remembered_is_verified_all_the_same():
 def test_an_expired_token_is_forgotten():
     known, token = of_secret(), minted(exp=NOW + 6000)
     known.permit(token)
-    with mock.patch.object(tokens.time, "time", return_value=NOW + 7000), pytest.raises(Unauthorized):
+    with mock.patch.object(time, "time", return_value=NOW + 7000), pytest.raises(Unauthorized):
         known.permit(token)
     assert not known._known
