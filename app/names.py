@@ -91,6 +91,19 @@ class Patterns:
         self._prefixes = tuple(text[:-1] for text in self.texts if text.endswith("*"))
         self._own_prefixes = tuple(prefix for prefix in self._prefixes if is_own(prefix))
 
+    def ranges(self, prefix: str) -> list[tuple[str, bool]]:
+        """Where the names are that they match and that begin with the prefix: exact names, and beginnings (True) of
+        which some of the server's own may not match. By code point, and none within another."""
+        starts = {(text.removesuffix("*"), text.endswith("*")) for text in self.texts}
+        within = {(start, many) for start, many in starts if start.startswith(prefix)}
+        if any(many and prefix.startswith(start) for start, many in starts):
+            within.add((prefix, True))
+        found: list[tuple[str, bool]] = []
+        for start, many in sorted(within, key=lambda each: (each[0], not each[1])):
+            if not (found and found[-1][1] and start.startswith(found[-1][0])):
+                found.append((start, many))
+        return found
+
     def matches(self, channel: str) -> bool:
         """As `pattern_matches` for any of them."""
         if channel in self._names:

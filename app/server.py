@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -25,8 +24,8 @@ from .stores import Store
 from .stores.base import ChannelInfo
 from .subscriber import PAGE_BYTES, Subscriber
 
-#: Looked at in one step of a list that shows some channels and others not.
-PAGE_CHANNELS: Final = 1000
+#: Looked at in one step of a list that shows some channels and others not: parts of the store that a token names.
+TURN_RANGES: Final = 50
 
 
 class History(NamedTuple):
@@ -111,20 +110,20 @@ class Server:
     def _kept(self, prefix: str, after: str, limit: int, patterns: Patterns | None) -> list[ChannelInfo]:
         if patterns is None:
             return self.store.channels(prefix, after, limit)
-        # All that it names begins so: the rest need not be looked at.
-        starts = [text.removesuffix("*") for text in patterns.texts]
-        common = os.path.commonprefix(starts)  # noqa: RUF071  # no paths: by characters is what is wanted
-        if not common.startswith(prefix):
-            common = prefix
         found: list[ChannelInfo] = []
-        while len(found) < limit:
-            page = self.store.channels(common, after, PAGE_CHANNELS)
-            found += [info for info in page if patterns.matches(info.channel)]
-            if len(page) < PAGE_CHANNELS:
-                break
-            after = page[-1].channel
-            gevent.sleep(0)  # others wait meanwhile, and there may be ten thousand
-        return found[:limit]
+        # What it does not name is not looked at: it costs what is shown, and not what there is.
+        for number, (start, many) in enumerate(patterns.ranges(prefix), 1):
+            low = after
+            while len(found) < limit:
+                wanted = limit - len(found) if many else 1
+                page = self.store.channels(start, low, wanted)
+                found += [info for info in page if (patterns.matches(info.channel) if many else info.channel == start)]
+                if not many or len(page) < wanted:
+                    break
+                low = page[-1].channel
+            if number % TURN_RANGES == 0:
+                gevent.sleep(0)  # others wait meanwhile, and a token may name a thousand
+        return found
 
     def history(self, channel: str, after: int | None, before: int | None, limit: int) -> History:
         """The newest events below `before` when it is given alone, else the oldest after `after` (and below it)."""

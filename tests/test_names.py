@@ -147,7 +147,23 @@ def test_several_patterns_match_what_any_of_them_matches(texts, channel):
     assert Patterns(texts).matches(channel) == any(pattern_matches(text, channel) for text in known)
 
 
+@law
+@given(
+    st.lists(patterns, max_size=5), st.sampled_from(["", "a", "b.", "ab", "@", "@bide.", "@bide.a"]), st.sets(meeting)
+)
+def test_the_ranges_of_several_patterns_have_all_that_they_match_once_and_in_order(texts, prefix, names):
+    several = Patterns(texts)
+    found = [
+        name
+        for start, many in several.ranges(prefix)
+        for name in sorted(names)
+        if (name.startswith(start) and several.matches(name) if many else name == start)
+    ]
+    assert found == sorted(name for name in names if name.startswith(prefix) and several.matches(name))
+
+
 def test_no_pattern_matches_nothing():
+    assert Patterns([]).ranges("") == []
     assert not Patterns([]).matches("a")
     assert not Patterns([]).matches("@bide.a")
 

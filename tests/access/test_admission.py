@@ -91,6 +91,28 @@ def test_a_list_finds_what_it_may_show_behind_thousands_that_it_may_not(app, cli
     assert client.get("/channels?limit=1", headers=its).json["next"] == "own"
 
 
+@pytest.mark.parametrize(
+    ("subscribe", "shown"),
+    [
+        ([], []),
+        (["missing"], []),
+        (["a.*", "zoo"], ["a.1", "a.2", "zoo"]),
+        (["a", "b", "other", "zoo*"], ["zoo"]),
+    ],
+)
+def test_a_list_reads_no_more_of_the_store_than_it_shows(app, client, monkeypatch, subscribe, shown):
+    publish(app, "a.1", "a.2", "zoo", *[f"other.{number}" for number in range(200)])
+    read, channels = [], parts(app).store.channels
+
+    def counted(prefix, after, limit):
+        read.extend(found := channels(prefix, after, limit))
+        return found
+
+    monkeypatch.setattr(parts(app).store, "channels", counted)
+    assert client.get("/channels", headers=authorization(subscribe=subscribe)).json["active_channels"] == shown
+    assert len(read) <= len(shown) + len(subscribe)
+
+
 def test_a_list_shows_subscribers_of_what_it_may_show_and_of_nothing_else(app, client):
     waits = gevent.spawn(
         lambda: app.test_client().get("/subscribe/a,b?timeout=30", headers=authorization(subscribe=["*"]))
