@@ -25,7 +25,9 @@ _KEYS: Final = ("RAW_URI", "REQUEST_URI", "QUERY_STRING", "PATH_INFO", "HTTP_REF
 
 _NAME: Final = "".join(f"(?:{letter}|%{ord(letter):02x})" for letter in PARAMETER)
 _IN_URL: Final = re.compile(rf"({_NAME}(?:=|%3d))[^&#\s\"]+", re.IGNORECASE).sub
-_IN_TEXT: Final = re.compile(rf"({_NAME}(?:=|%3d)|__Host-bide=|\bbearer(?:\s+|\.))[^&#\s\"'<>;,]+", re.IGNORECASE).sub
+#: The cookie as credentials.py takes it: blanks around its `=`, and quotes, which an access log escapes.
+_COOKIE: Final = r"__Host-bide[ \t]*=[ \t]*(?:\\?\")?"
+_IN_TEXT: Final = re.compile(rf"({_NAME}(?:=|%3d)|{_COOKIE}|\bbearer(?:\s+|\.))[^&#\s\"'<>;,]+", re.IGNORECASE).sub
 
 #: The last where an embedding application is tried out with Flask's own server.
 _LOGGERS: Final = ("bide", "gunicorn.error", "gunicorn.access", "werkzeug")
@@ -90,7 +92,7 @@ def _of_url(text: str) -> str:
 
 def _of_text(text: str) -> str:
     lower = text.lower()
-    if _may_tell(lower) or "bearer" in lower or "bide=" in lower:
+    if _may_tell(lower) or "bearer" in lower or "__host-bide" in lower:
         return _IN_TEXT(rf"\1{HIDDEN}", text)
     return text
 

@@ -113,6 +113,9 @@ LINES = [
     f"Invalid HTTP Header: 'Authorization Bearer {SECRET}'",
     f"Invalid HTTP Header: 'bearer  {SECRET}'",
     f"a=1; __Host-bide={SECRET}; b=2",
+    f'a=1; __Host-bide="{SECRET}"',
+    rf'"a=1; __Host-bide=\"{SECRET}\""',
+    f"__Host-bide = {SECRET}; b=2",
     f"Sec-WebSocket-Protocol: bide, bearer.{SECRET}",
     f"/?%61ccess_token={SECRET}",
 ]
