@@ -198,7 +198,13 @@ class Settings:
         return settings
 
     def check(self) -> None:
-        """Raise SettingsError where one setting does not go with another."""
+        """Raise SettingsError where one setting does not go with another, or lets in whom it should not."""
+        for name, parse in (("jwt_secret", knobs.secret), ("jwks_url", knobs.keys_url)):
+            try:
+                if getattr(self, name):
+                    parse(getattr(self, name))  # it need not come from the environment
+            except ValueError as error:
+                raise SettingsError(f"BIDE_{name.upper()} cannot be used: give {error}") from None
         if self.default_timeout_seconds > self.max_timeout_seconds:
             raise SettingsError(
                 f"BIDE_DEFAULT_TIMEOUT_SECONDS={self.default_timeout_seconds:g} cannot be used: "

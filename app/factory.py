@@ -51,6 +51,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
     try:
         if settings is None:
             settings = Settings.from_environment(**(defaults or {}))
+        else:
+            settings.check()
         if worker is not None and worker.cfg.workers > 1 and settings.store.startswith("memory:"):
             raise SettingsError(
                 f"{worker.cfg.workers} workers cannot be used: start one with BIDE_STORE=memory://, "

@@ -142,3 +142,16 @@ def test_a_closed_server_leaves_no_greenlet_running(tmp_path):
         greenlets = list(parts(app).lifecycle._greenlets)
         assert greenlets
     assert all(greenlet.dead for greenlet in greenlets)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"jwt_secret": "short"}, "BIDE_JWT_SECRET cannot be used: give at least 32 bytes"),
+        ({"jwks_url": "http://provider.example/keys"}, "BIDE_JWKS_URL cannot be used: give an https:// URL"),
+        ({"jwt_secret": "s" * 32, "jwt_public_key": "shop.pub"}, "give one key, of one kind"),
+    ],
+)
+def test_a_key_that_an_application_gives_is_judged_as_one_of_the_environment(made, given, says):
+    with pytest.raises(SettingsError, match=says):
+        made(Settings(store="memory://", **given))

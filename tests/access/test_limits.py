@@ -128,7 +128,7 @@ def test_a_poll_by_post_counts_as_any_other():
 
 
 def test_a_poll_that_waited_is_counted_when_its_time_is_up_and_not_when_it_has_an_event():
-    with serving(rate_subscribe=Rate(2, DAY), max_timeout_seconds=5) as app:
+    with serving(rate_subscribe=Rate(2, DAY), max_timeout_seconds=5, default_timeout_seconds=5) as app:
         for _ in range(5):
             waits = gevent.spawn(app.test_client().get, "/subscribe/news?timeout=5&last_event_id=latest")
             parked(parts(app))
