@@ -87,7 +87,10 @@ def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]
         need = NEEDS.get(rule.endpoint)
         if need is None:
             blueprint, dot, _ = rule.endpoint.partition(".")
-            if dot and blueprint in names:  # without one it is a view of theirs, which may have the same name
+            # Without a dot it is a view of theirs, which may have the same name; or one of ours by another name.
+            views = app.view_functions
+            guarded = [views.get(known) for known, its in NEEDS.items() if its is not OPEN]
+            if (dot and blueprint in names) or views[rule.endpoint] in guarded:
                 raise Forbidden("Nobody may call this: it is not said what it needs")
             return
         if not isinstance(need, Nothing):

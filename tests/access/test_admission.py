@@ -6,6 +6,7 @@ import gevent
 import jwt
 import pytest
 
+from app import channels
 from app.access import admission
 from app.factory import BLUEPRINTS
 from tests.support.app import parked, parts, problem, serving, store_url
@@ -171,6 +172,18 @@ def test_what_an_embedding_application_adds_is_its_own_to_guard_whatever_it_is_c
     with serving(jwt_secret=SECRET) as app:
         app.add_url_rule("/its-own", name, lambda: "hello")
         assert app.test_client().get("/its-own").text == "hello"
+
+
+def test_a_call_of_ours_that_an_application_gives_another_name_is_refused():
+    """Under the name of the table alone it is known what it needs."""
+    with serving(jwt_secret=SECRET) as app:
+        app.register_blueprint(channels.blueprint, name="again", url_prefix="/again")
+        app.add_url_rule("/other/<channel>", "other", app.view_functions["channels.history"])
+        app.add_url_rule("/alive", "alive", app.view_functions["service.alive"])  # which is anybody's
+        for path in ["/again/channels/a/events", "/again/channels/a/subscribers", "/again/channels", "/other/a"]:
+            assert app.test_client().get(path).status_code == 403
+        assert app.test_client().delete("/again/channels/a").status_code == 403
+        assert app.test_client().get("/alive").status_code == 200
 
 
 def test_without_a_key_tokens_are_not_looked_at():
