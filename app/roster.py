@@ -86,10 +86,11 @@ class Roster:
         if "count" in question:
             names = self._presence.subscribed([question["count"]])
         else:
-            wanted = self._names(question["prefix"], question["after"])
-            if "patterns" in question:
-                wanted = filter(Patterns(question["patterns"]).matches, wanted)
-            names = list(islice(wanted, question["limit"]))
+            prefix, after = question["prefix"], question["after"]
+            told = question.get("patterns")
+            wanted = self._presence.channels(prefix, after) if told is None else self._named(told, prefix, after)
+            listed = (name for name in wanted if not is_own(name) or is_own(prefix))
+            names = list(islice(listed, question["limit"]))
         left = MAX_NAMED
         found: dict[str, tuple[int, list[str] | None]] = {}
         for name in names:
@@ -98,10 +99,14 @@ class Roster:
             found[name] = len(clients), list(clients) if left >= 0 else None
         return found
 
-    def _names(self, prefix: str, after: str) -> Iterator[str]:
-        for name in self._presence.channels(prefix, after):
-            if not is_own(name) or is_own(prefix):
-                yield name
+    def _named(self, texts: list[str], prefix: str, after: str) -> Iterator[str]:
+        """Those that the patterns match, without a look at others: there may be a hundred for each poll."""
+        patterns = Patterns(texts)
+        for start, many in patterns.ranges(prefix):
+            if many:
+                yield from filter(patterns.matches, self._presence.channels(start, after))
+            elif start > after:
+                yield from self._presence.subscribed([start])
 
 
 def _since(entry: Any) -> float:

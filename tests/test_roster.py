@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from app import roster
+from app.names import Patterns
 from app.presence import Presence, Subscriber
 from app.roster import Roster
 from app.stores.base import Answers
@@ -76,6 +77,35 @@ def test_counts_are_of_the_channels_asked_for(workers, here):
         assert here.count("@bide.own").channels == {"@bide.own": 1}
         # Of each worker the first two: whatever the first two over all workers are, they are among them.
         assert {"a.0", "a.1"} <= set(here.counts("", "", 2).channels)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "prefix", "after", "named"),
+    [
+        (["*"], "", "", ["a", "a.1", "a.2", "b", "z"]),
+        (["a.*", "z", "none"], "", "", ["a.1", "a.2", "z"]),
+        (["a", "a.2"], "", "a", ["a.2"]),
+        (["*"], "a.", "a.1", ["a.2"]),
+        (["@bide.*", "b"], "", "", ["b"]),
+        (["@bide.*", "b"], "@bide.", "", ["@bide.x"]),
+        ([], "", "", []),
+    ],
+)
+def test_of_several_patterns_what_they_match_is_counted_and_nothing_else_looked_at(
+    workers, here, monkeypatch, patterns, prefix, after, named
+):
+    looked = []
+    channels = Presence.channels
+
+    def counted(self, *of):
+        for name in channels(self, *of):
+            looked.append(name)
+            yield name
+
+    monkeypatch.setattr(Presence, "channels", counted)
+    with workers.polling(*[(0, "ann", name) for name in ["a", "a.1", "a.2", "b", "z", "@bide.x"]]):
+        assert list(here.counts(prefix, after, 10, Patterns(patterns)).channels) == named
+    assert set(looked) <= {*named, "@bide.x"}
 
 
 def test_a_channel_whose_name_begins_like_the_one_asked_for_is_not_counted_for_it(workers, here):
