@@ -199,12 +199,6 @@ class Settings:
 
     def check(self) -> None:
         """Raise SettingsError where one setting does not go with another, or lets in whom it should not."""
-        for name, parse in (("jwt_secret", knobs.secret), ("jwks_url", knobs.keys_url)):
-            try:
-                if getattr(self, name):
-                    parse(getattr(self, name))  # it need not come from the environment
-            except ValueError as error:
-                raise SettingsError(f"BIDE_{name.upper()} cannot be used: give {error}") from None
         if self.default_timeout_seconds > self.max_timeout_seconds:
             raise SettingsError(
                 f"BIDE_DEFAULT_TIMEOUT_SECONDS={self.default_timeout_seconds:g} cannot be used: "
@@ -224,12 +218,12 @@ class Settings:
                 f"WEB_CONCURRENCY={self.workers} cannot be used: give 1 with BIDE_STORE=memory://, "
                 "whose events one worker keeps to itself"
             )
-        self.check_key()
+        self._check_key()
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("CERT", "KEY") if self.tls_cert else ("KEY", "CERT")
             raise SettingsError(f"BIDE_TLS_{given} cannot be used alone: give BIDE_TLS_{missing} too")
 
-    def check_key(self) -> None:
+    def _check_key(self) -> None:
         """Raise SettingsError where there are several keys, or one that is not taken from the environment either."""
         given = [knob for knob in fields(self) if knob.name in KEYS and getattr(self, knob.name)]
         if len(given) > 1:

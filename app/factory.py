@@ -138,7 +138,6 @@ def _check_tls(settings: Settings, *, is_first: bool) -> None:
 
 def _keys(settings: Settings) -> keys.Keys | None:
     """What tokens are verified with; None where there is no key. Raises SettingsError."""
-    settings.check_key()  # which an application may have made itself
     if settings.jwt_secret:
         return keys.OneKey(keys.secret(settings.jwt_secret))
     if settings.jwt_public_key:

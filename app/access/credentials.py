@@ -2,8 +2,7 @@
 
 A browser sends the cookie by itself, whatever page made it ask. So the cookie counts where no other token was given,
 and what it is to change something for has to come from a page of this server's own origin, or of a listed one. In the
-query a token is taken only with `BIDE_TOKEN_IN_QUERY=1`, and by what is read with GET alone: an EventSource can send no
-header.
+query a token is taken only with `BIDE_TOKEN_IN_QUERY=1`, and by polls alone, for clients that can send no header.
 """
 
 from __future__ import annotations

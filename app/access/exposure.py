@@ -8,26 +8,32 @@ server, `origins.py` serves localhost alone.
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterable
 from socket import socket
 
 from ..config import Settings, bindable
 from ..errors import SettingsError
 
+log = logging.getLogger("bide")
+
 
 def check(settings: Settings, listeners: Iterable[socket]) -> None:
     """Raise SettingsError where a listening socket is open to others than this machine, and neither is there a key nor
-    was it said that anyone may come."""
-    if settings.has_key or settings.insecure:
+    was it said that anyone may come; say in the log where that was said."""
+    if settings.has_key:
         return
     for listener in listeners:
         name = listener.getsockname()
         if isinstance(name, tuple) and not is_local(name[0]):
-            raise SettingsError(
-                f"{bindable(name[0], name[1])} is not served without a key, since others than this machine reach it: "
-                "set BIDE_JWT_SECRET, BIDE_JWT_PUBLIC_KEY or BIDE_JWKS_URL, "
-                "or BIDE_INSECURE=1 to let anyone publish and read"
-            )
+            place = bindable(name[0], name[1])
+            if not settings.insecure:
+                raise SettingsError(
+                    f"{place} is not served without a key, since others than this machine reach it: "
+                    "set BIDE_JWT_SECRET, BIDE_JWT_PUBLIC_KEY or BIDE_JWKS_URL, "
+                    "or BIDE_INSECURE=1 to let anyone publish and read"
+                )
+            log.warning("whoever reaches %s publishes and reads everything (BIDE_INSECURE=1)", place)
 
 
 def is_local(host: str) -> bool:

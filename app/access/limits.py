@@ -142,9 +142,10 @@ def _refusal(allowance: Allowance, now: float) -> RateLimited:
     limit = allowance.limit
     source = f"the token's claim bide.rate.{limit.kind}" if limit.is_claim else f"BIDE_RATE_{limit.kind.upper()}"
     what = "publishes" if limit.kind == "publish" else "polls answered without an event"
+    part = "" if limit.here == limit.amount else f", this worker's part of {limit.amount:,}"
     seconds = max(1, math.ceil(allowance.wait_seconds(now)))
     return RateLimited(
-        f"At most {limit.amount:,} {what} in {limit.seconds:,} s ({source}): try again in {seconds:,} s",
+        f"At most {limit.here:,} {what} in {limit.seconds:,} s ({source}{part}): try again in {seconds:,} s",
         retry_after=seconds,
-        policy=(limit.kind, limit.amount, limit.seconds),
+        policy=(limit.kind, limit.here, limit.seconds),
     )

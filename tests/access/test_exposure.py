@@ -70,6 +70,15 @@ def test_with_a_key_or_where_anyone_may_come_every_address_is_served(given: dict
         check_where_there_is_one(address, Settings(**given))
 
 
+def test_where_anyone_may_come_the_log_says_so_and_elsewhere_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    check_where_there_is_one("0.0.0.0", Settings(insecure=True))
+    assert "publishes and reads everything (BIDE_INSECURE=1)" in caplog.text
+    caplog.clear()
+    check_where_there_is_one("127.0.0.1", Settings(insecure=True))
+    check_where_there_is_one("0.0.0.0", Settings(insecure=True, jwt_secret="s" * 32))
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("name", ["{}/bide.sock", "\0bide-of-a-test-{}"])
 def test_a_unix_socket_is_of_this_machine(tmp_path: Path, name: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:

@@ -7,7 +7,7 @@ import gevent
 import jwt
 import pytest
 
-from app.access.limits import LIMITS
+from app.access.limits import LIMITS, limits_of
 from app.channels import body
 from app.knobs import Rate
 from app.stores import Store
@@ -61,6 +61,16 @@ def test_a_publish_too_many_is_refused_with_when_to_come_again():
         assert answer.headers["RateLimit-Policy"] == f'"publish";q=3;w={DAY}'
         assert len(parts(app).history("news", 0, None, 100).events) == 3
         assert poll(app, 10) == [200] * 10
+
+
+def test_a_worker_that_has_a_part_of_the_amount_says_which():
+    with serving(rate_publish=Rate(5, DAY)) as app:
+        app.extensions[LIMITS] = limits_of(parts(app).settings, parts(app).store, workers=2)
+        assert publish(app, 2) == [200] * 2
+        answer = app.test_client().post("/publish/news", json={"message": 1})
+        assert answer.headers["RateLimit-Policy"] == f'"publish";q=2;w={DAY}'
+        assert "At most 2 publishes" in problem(answer)["detail"]
+        assert "this worker's part of 5" in problem(answer)["detail"]
 
 
 def test_when_to_come_again_is_the_same_whoever_asks_how_often():

@@ -18,7 +18,7 @@ KEY = make_key()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(worker, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     with Server(folder, inspected=True, tls=make_certificate(folder)) as server:
         yield server
