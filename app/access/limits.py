@@ -116,7 +116,7 @@ class Limits:
                 if not self._known.admits(allowance, self._known.clock()):
                     raise _refusal(allowance, self._known.clock())
             # While one of them waited, others of the client may have used up what the one before it had.
-            if all(allowance.credit > 0 for allowance in found):
+            if len(found) == 1 or all(allowance.credit > 0 for allowance in found):
                 return found
 
     def _limit(self, kind: str, rate: Rate, *, is_claim: bool) -> Limit:

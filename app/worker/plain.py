@@ -19,11 +19,10 @@ from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.message import Request
 
-#: A target in origin-form without escapes or a fragment, and fields whose names no other can be taken for.
-_HEAD: Final = re.compile(
-    r'(GET|POST) ((/(?!/)[!"$&->@-~]*)(?:\?([!"$-~]*))?) HTTP/1\.1\r\n'
-    r"((?:[A-Za-z0-9-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*)\r\n"
-).match
+#: A target in origin-form without escapes or a fragment.
+_LINE: Final = re.compile(r'(GET|POST) ((/(?!/)[!"$&->@-~]*)(?:\?([!"$-~]*))?) HTTP/1\.1\r\n').match
+#: Fields whose names no other can be taken for.
+_PLAIN: Final = re.compile(r"(?:[A-Za-z0-9-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*").fullmatch
 _LENGTH: Final = re.compile("0|[1-9][0-9]{0,8}").fullmatch
 _FIELDS: Final = re.compile(r"([A-Za-z0-9-]+):(.*)\r\n").findall
 
@@ -37,6 +36,11 @@ MOST_BYTES: Final = 8000
 #: than any that is in use are not remembered: whoever thinks them up has 8,000 bytes for each.
 NAMES: Final = 1000
 NAME_CHARACTERS: Final = 64
+
+#: Fields that are remembered as they came, with what they are in an environ: a client says the same in all its polls,
+#: and a token is as long as all the rest. Above it all are forgotten; longer ones are not remembered. 10 MB at most.
+HEADS: Final = 2000
+HEAD_CHARACTERS: Final = 1500
 
 #: gunicorn's maker of `wsgi.early_hints`, an extension; where there is none there are no hints.
 _early_hints: Any = getattr(wsgi, "_make_early_hints_callback", None)
@@ -97,6 +101,7 @@ class PlainRequests:
         self._most_bytes = min([MOST_BYTES, *(limit for limit in limits if limit > 0)])
         self._most_fields = cfg.limit_request_fields
         self._keys: dict[str, str] = {}
+        self._heads: dict[str, dict[str, Any]] = {}
         # One that has an underscore means a field of just that name, and such heads are gunicorn's to read.
         self._schemes = {self._key(name): text for name, text in cfg.secure_scheme_headers.items() if "_" not in name}
         self._is_proxy = lru_cache(NAMES)(self._is_trusted)
@@ -116,24 +121,21 @@ class PlainRequests:
     ) -> tuple[PlainRequest, wsgi.Response, dict[str, Any], int] | None:
         """The request that the data begin with, its response and environ, and where it ends; None where it is no plain
         one, or not whole."""
-        found = _HEAD(data[: self._most_bytes].decode("latin-1"))
-        if found is None:
+        text = data[: self._most_bytes].decode("latin-1")
+        line = _LINE(text)
+        if line is None:
             return None
-        method, uri, path, query, fields = found.groups("")
-        environ = self._known.copy()
-        keys = self._keys
-        count = 0
-        for name, text in _FIELDS(fields):
-            key = keys.get(name)
-            if key is None:
-                key = self._key(name)
-            if not key or key in environ:
-                return None
-            environ[key] = text.strip(" \t")
-            count += 1
-        if count > self._most_fields or environ.get("HTTP_CONNECTION", "close").lower() not in ("close", "keep-alive"):
+        method, uri, path, query = line.groups("")
+        begin = line.end()
+        end = text.find("\r\n\r\n", begin - 2)  # there may be no field at all
+        if end < 0:
             return None
-        end = found.end()
+        fields = text[begin : end + 2]
+        end += 4
+        known = self._heads.get(fields) or self._read_fields(fields)
+        if known is None:
+            return None
+        environ = known.copy()
         length = environ.get("CONTENT_LENGTH")
         if method == "POST":
             if length is None or not _LENGTH(length) or end + int(length) > len(data):
@@ -162,6 +164,29 @@ class PlainRequests:
         if _early_hints is not None:
             environ["wsgi.early_hints"] = _early_hints(request, client, response)
         return request, response, environ, end
+
+    def _read_fields(self, fields: str) -> dict[str, Any] | None:
+        """The environ of a request with these fields, as far as they tell it; None where one is not plain."""
+        if not _PLAIN(fields):
+            return None
+        environ = self._known.copy()
+        keys = self._keys
+        count = 0
+        for name, text in _FIELDS(fields):
+            key = keys.get(name)
+            if key is None:
+                key = self._key(name)
+            if not key or key in environ:
+                return None
+            environ[key] = text.strip(" \t")
+            count += 1
+        if count > self._most_fields or environ.get("HTTP_CONNECTION", "close").lower() not in ("close", "keep-alive"):
+            return None
+        if len(fields) <= HEAD_CHARACTERS and "CONTENT_LENGTH" not in environ:  # a publish seldom has the same again
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            self._heads[fields] = environ
+        return environ
 
     def _key(self, name: str) -> str:
         """The field's name in an environ, "" where the field is none for this reader."""

@@ -51,7 +51,7 @@ if "TEST_REMEMBERED" in os.environ:
     from app import dispatch
     from app.worker import fanout, plain
 
-    dispatch.PATHS = plain.NAMES = fanout.STANDINGS = int(os.environ["TEST_REMEMBERED"])
+    dispatch.PATHS = plain.NAMES = plain.HEADS = fanout.STANDINGS = int(os.environ["TEST_REMEMBERED"])
 
 if "TEST_SWEEP_SECONDS" in os.environ:
     from app import lifecycle

@@ -22,7 +22,7 @@ from app.worker import Worker, plain
 from app.worker.plain import MOST_BYTES, PlainRequests
 from tests.gunicorn.test_hostile_heads import REFUSED
 from tests.support.app import law
-from tests.worker.heads import BROWSER, CORPUS, CURL, PLAIN, POSTS, TARGETS, head
+from tests.worker.heads import BROWSER, CORPUS, CURL, PLAIN, POSTS, PUBLISH, TARGETS, head
 
 CONF = Path(__file__).resolve().parents[2] / "gunicorn.conf.py"
 OF_REQUEST = (
@@ -138,7 +138,10 @@ def compare(cfg, data, peer):
     if plainly is None:
         return False
     # It raises where it refuses them, and that is this test's failure.
-    assert told(*plainly) == told(*read_by_gunicorn(cfg, data, peer))
+    by_gunicorn = told(*read_by_gunicorn(cfg, data, peer))
+    assert told(*plainly) == by_gunicorn
+    # The reader knows the fields by now.
+    assert told(*read_plainly(cfg, data, peer)) == by_gunicorn
     return True
 
 
@@ -177,6 +180,10 @@ def test_a_request_has_nothing_of_the_one_before_it():
     reader = PlainRequests(CFGS["own"], LISTENER)
     _, _, first, _ = reader.read(BROWSER, Client(), ("10.0.0.1", 1))
     first["wsgi.url_scheme"] = first["HTTP_X"] = first["bide.x"] = "mine"
+    again = reader.read(BROWSER.replace(b"/a,b?", b"/c?"), Client(), ("127.0.0.2", 1))[2]
+    assert (again["PATH_INFO"], again["REMOTE_ADDR"]) == ("/subscribe/c", "127.0.0.2")
+    assert again["wsgi.url_scheme"] == "http"  # what the first peer said for itself is no word of this one
+    assert not again.keys() & {"HTTP_X", "bide.x"}
     _, _, second, _ = reader.read(PLAIN[2], Client(), ("10.0.0.2", 2))
     assert not [key for key in second if key.startswith(("HTTP_", "bide"))]
     assert (second["wsgi.url_scheme"], second["REMOTE_ADDR"], second["QUERY_STRING"]) == ("http", "10.0.0.2", "")
@@ -203,6 +210,19 @@ def test_names_that_somebody_thinks_up_are_not_kept_without_a_bound():
         assert reader.read(head(name + b": a"), Client(), PEERS[0])[2]["HTTP_" + name.decode().replace("-", "_")] == "a"
     assert len(reader._keys) <= plain.NAMES
     assert sum(map(len, reader._keys)) < 100 * plain.NAMES
+    assert len(reader._heads) <= plain.HEADS
+    assert sum(map(len, reader._heads)) <= plain.HEADS * plain.HEAD_CHARACTERS
+
+
+def test_a_bodys_fields_are_not_kept_nor_those_that_are_too_long(monkeypatch):
+    monkeypatch.setattr(plain, "HEADS", 3)
+    reader = PlainRequests(CFGS["own"], LISTENER)
+    for data in (PUBLISH, head(b"X: " + b"a" * plain.HEAD_CHARACTERS)):
+        assert reader.read(data, Client(), PEERS[0]) is not None
+    assert len(reader._heads) == 0
+    for number in range(10):
+        assert reader.read(head(b"X: %d" % number), Client(), PEERS[0])[2]["HTTP_X"] == str(number)
+        assert len(reader._heads) <= 3
 
 
 @pytest.mark.parametrize("setting", [{"protocol": "uwsgi"}, {"proxy_protocol": "auto"}, {"http2_cleartext": "both"}])
