@@ -44,7 +44,7 @@ def check_where_there_is_one(address: str, settings: Settings) -> None:
         with bound(address) as listener, bound("127.0.0.1") as local:
             exposure.check(settings, [local, listener])
     except OSError:
-        if "CI" in os.environ and address in ("0.0.0.0", "127.0.0.1"):
+        if "CI" in os.environ:
             raise
         pytest.skip("this machine has no such address")
 

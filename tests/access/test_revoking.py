@@ -276,8 +276,10 @@ def test_its_polls_are_ended_with_nothing_and_those_of_others_wait_on(app, clien
 
 def test_a_poll_of_a_token_without_its_jti_waits_on(app, client, server):
     poll = waiting(app, mine(jti="2"))
+    ended = gevent.spawn(lambda: app.test_client().get("/subscribe/news?timeout=50", headers=mine(jti="1")))
+    parked(server, 2)
     revoke(client, {"jti": "1"})
-    gevent.sleep(0.2)
+    assert ended.get(timeout=SOON_SECONDS).json["status"] == "timeout"  # all polls were looked at
     server.publisher.publish("news", 1)
     assert poll.get(timeout=SOON_SECONDS).json["message"] == 1
 
