@@ -9,14 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from flask import Flask
 
 from . import access, channels, guard, refusals, scrub, service, tls
-from .access import admission, cors, exposure, keys, limits, origins, private
-from .access.jwks import Provider
-from .access.tokens import Tokens
+from .access import admission, cors, exposure, limits, origins, private
 from .capacity import check_descriptors, share_connections
 from .channels import answers, problems
 from .config import Settings
@@ -70,7 +69,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
                 f"{tls.CERT} cannot be used: this gunicorn speaks plain HTTP; "
                 "start `bide serve` or scripts/server, or give it --certfile and --keyfile instead"
             )
-        source = _keys(settings)
+        verifier: Any = import_module(".access.verifier", __package__) if settings.has_key else None
+        keys = None if verifier is None else verifier.keys_of(settings)
         opening = True
         if worker is not None and settings.tls_cert and worker.cfg.certfile == settings.tls_cert:
             _check_tls(settings, is_first=worker.age <= worker.cfg.workers)
@@ -98,12 +98,8 @@ def create_app(settings: Settings | None = None, *, defaults: Mapping[str, Any] 
         private.register(app, settings.private_address)
     problems.register(app)
     answers.register(app)
-    if source is not None:
-        tokens = Tokens(source, server.revocations, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
-        admission.register(app, settings, tokens, ours)
-    if isinstance(source, Provider):
-        source.on_loss = tokens.forget
-        server.lifecycle.spawn(source.keep)
+    if verifier is not None:
+        admission.register(app, settings, verifier.tokens_of(keys, server), ours)
     rules = limits.limits_of(settings, server.store, 1 if worker is None else worker.cfg.workers)
     if rules is not None:
         app.extensions[limits.LIMITS] = rules
@@ -134,12 +130,3 @@ def _check_tls(settings: Settings, *, is_first: bool) -> None:
     warning = tls.check(settings.tls_cert, settings.tls_key)
     if warning is not None and not is_first:
         print(f"bide: {warning}", file=sys.stderr, flush=True)
-
-
-def _keys(settings: Settings) -> keys.Keys | None:
-    """What tokens are verified with; None where there is no key. Raises SettingsError."""
-    if settings.jwt_secret:
-        return keys.OneKey(keys.secret(settings.jwt_secret))
-    if settings.jwt_public_key:
-        return keys.OneKey(keys.public(settings.jwt_public_key))
-    return Provider(settings.jwks_url) if settings.jwks_url else None

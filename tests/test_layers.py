@@ -59,6 +59,7 @@ FLOORS = [
         "channels.body",
         "channels.params",
     },
+    {"access.verifier"},
     {"access.jwks", "access.limits", "access.tokens"},
     {"access.addresses", "access.allowances", "access.keys", "access.permit"},
     {"dispatch", "grant", "server"},

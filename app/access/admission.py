@@ -8,7 +8,7 @@ is its own to guard. Without a key everything is open to whoever reaches the ser
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from flask import Flask
 
@@ -17,7 +17,6 @@ from ..dispatch import current_request
 from ..errors import Forbidden
 from .credentials import Credentials
 from .permit import Permit, Right
-from .tokens import Tokens
 
 #: Where a request's permit is in its environ; none where there is no key.
 PERMIT: Final = "bide.permit"
@@ -71,7 +70,14 @@ NEEDS: Final[Mapping[str, Need | Administration | Valid | Nothing]] = {
 IN_QUERY: Final = frozenset(["channels.subscribe"])
 
 
-def register(app: Flask, settings: Settings, tokens: Tokens, ours: Iterable[str]) -> None:
+class Verifier(Protocol):
+    """What knows tokens: `Tokens`, which only a server with a key imports."""
+
+    def permit(self, text: str) -> Permit:
+        """What a token permits. Raises Unauthorized or Unavailable."""
+
+
+def register(app: Flask, settings: Settings, tokens: Verifier, ours: Iterable[str]) -> None:
     """Let in whose tokens allow what they ask for, and nobody else; `ours` are the blueprints that the table is of."""
     names = frozenset(ours)
     credentials = Credentials(settings.cors_origins, IN_QUERY if settings.token_in_query else ())

@@ -16,6 +16,9 @@ from ..names import Patterns, is_own, resolved
 Right = Literal["publish", "subscribe", "presence", "admin"]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
+#: Clocks of different machines differ.
+LEEWAY_SECONDS: Final = 5
+
 #: Most tokens have claims for one right or two, and there are many.
 _NO_PATTERNS: Final = Patterns(())
 

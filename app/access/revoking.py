@@ -30,7 +30,7 @@ from ..names import MAX_SUBJECT_CHARACTERS, is_subject
 from ..server import Server
 from ..stores.base import Revocation
 from .admission import check_again
-from .tokens import LEEWAY_SECONDS
+from .permit import LEEWAY_SECONDS
 
 #: A token whose jti is longer is revoked by its subject.
 MAX_JTI_CHARACTERS: Final = 255

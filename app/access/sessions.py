@@ -20,7 +20,7 @@ from ..server import Server
 from . import origins
 from .admission import permit_of
 from .credentials import COOKIE, of_header
-from .tokens import LEEWAY_SECONDS
+from .permit import LEEWAY_SECONDS
 
 #: Browsers take 4,096 bytes for a cookie's name and value.
 MAX_TOKEN_BYTES: Final = 4000

@@ -18,10 +18,8 @@ from .. import knobs
 from ..errors import Unauthorized
 from ..names import MAX_SUBJECT_CHARACTERS, is_subject
 from . import keys
-from .permit import RIGHTS, Permit, Revoked
+from .permit import LEEWAY_SECONDS, RIGHTS, Permit, Revoked
 
-#: Clocks of different machines differ.
-LEEWAY_SECONDS: Final = 5
 #: Tokens that are remembered; above it those that came first are verified anew. With what is made of them they take
 #: 2 KB each, and long ones up to 14 times their characters: 110 MB at most.
 MOST_KNOWN: Final = 10_000
