@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ..config import Settings
@@ -29,13 +30,15 @@ LIMITS: Final = "bide.limits"
 
 #: Limits of claims that are remembered; above it the oldest is forgotten, and what was counted by it.
 MOST_CLAIMS: Final = 1000
+#: Clients of whom it is remembered by what their polls are counted; above it all are forgotten.
+MOST_COUNTING: Final = 20_000
 
 
 class Leave:
     """What one request may do. `client` is for whom its poll is counted, None where polls are not; `pace_seconds` is
-    how long that waits at least where there is no event."""
+    how long that waits at least where there is no event, and `empty` is to be called when it is answered so."""
 
-    __slots__ = ("_known", "_limits", "_whose", "client", "pace_seconds")
+    __slots__ = ("_known", "_limits", "_whose", "client", "empty", "pace_seconds")
 
     def __init__(self, known: Allowances, limits: tuple[Limit, ...], whose: str, *, counts_polls: bool = False) -> None:
         self._known = known
@@ -43,16 +46,12 @@ class Leave:
         self._whose = whose
         self.client = whose if counts_polls else None
         self.pace_seconds = 0.0
+        self.empty: Callable[[], None] | None = None
 
     def spend(self, hits: int) -> None:
         """It has done so much."""
         for limit in self._limits:
-            # Found anew: a poll waits for longer than an unused allowance is remembered.
             self._known.spend(limit, self._whose, hits)
-
-    def empty(self) -> None:
-        """An answer without an event was sent."""
-        self.spend(1)
 
 
 class Limits:
@@ -69,6 +68,7 @@ class Limits:
         clock = time.monotonic if counters is None else lambda: store.now_us() / 1e6
         self._known = Allowances(counters, clock)
         self._claims: dict[tuple[str, Rate], Limit] = {}
+        self._counting: dict[tuple[tuple[Limit, ...], str], Callable[[], None]] = {}
         self._settings = {
             kind: () if rate is None else (self._limit(kind, rate, is_claim=False),) for kind, rate in rates.items()
         }
@@ -92,12 +92,28 @@ class Limits:
         whose = self._whose(environ, permit)
         leave = Leave(self._known, limits, whose, counts_polls=self._counts_polls)
         if limits:
+            leave.empty = self._counts(limits, whose)
             found = self._admitting(limits, whose)
             now = self._known.clock()
             for allowance in found:
                 if pace := allowance.pace_seconds(now):
                     leave.pace_seconds = min(max(pace, leave.pace_seconds), self._most_seconds)
         return leave
+
+    def _counts(self, limits: tuple[Limit, ...], whose: str) -> Callable[[], None]:
+        """What counts an answer without an event. One for all polls of a client: each would be two more objects that a
+        parked poll has, and a thousand polls a round of the collector, which takes as long as a tenth of the polls."""
+        found = self._counting.get((limits, whose))
+        if found is None:
+            if len(self._counting) >= MOST_COUNTING:
+                self._counting.clear()
+            found = self._counting[limits, whose] = partial(self._count, limits, whose)
+        return found
+
+    def _count(self, limits: tuple[Limit, ...], whose: str) -> None:
+        for limit in limits:
+            # Found anew: a poll waits for longer than an unused allowance is remembered.
+            self._known.spend(limit, whose, 1)
 
     def _of(self, kind: str, permit: Permit | None) -> tuple[Limit, ...]:
         limits = self._settings[kind]

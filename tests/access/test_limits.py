@@ -275,3 +275,14 @@ def test_a_poll_that_cannot_be_opened_takes_no_place_of_its_client():
         server.subscriber.max_polls = 10
         assert poll(app) == [200]
         wait_until(lambda: not server.subscriber._polls_of, "nothing is counted")
+
+
+def test_what_counts_a_clients_polls_is_one_for_all_of_them_and_bounded(monkeypatch):
+    monkeypatch.setattr("app.access.limits.MOST_COUNTING", 3)
+    with serving(rate_subscribe=Rate(100, DAY)) as app:
+        found = app.extensions[LIMITS]
+        counts = [found.poll({"REMOTE_ADDR": "192.0.2.1"}, None).empty for _ in range(2)]
+        assert counts[0] is counts[1]
+        for number in range(10):
+            found.poll({"REMOTE_ADDR": f"192.0.2.{number}"}, None)
+            assert len(found._counting) <= 3
